@@ -1,0 +1,105 @@
+#pragma once
+// reward: judges whole answers.
+
+#include <cmath>
+#include <concepts>
+#include <cstddef>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "../core/error.hpp"
+#include "../core/trajectory.hpp"
+
+namespace tq {
+
+/// The interval a reward's values lie in, lo <= hi.
+struct reward_range {
+    double lo = -std::numeric_limits<double>::infinity();
+    double hi = std::numeric_limits<double>::infinity();
+};
+
+/// A reward that judges many answers in one call.
+template <class Judge>
+concept batch_reward = requires(Judge& judge, std::span<const answer_view> answers,
+                                std::span<double> values) { judge.score(answers, values); };
+
+/// A reward that is a function of one prompt and one answer; a lambda will do.
+template <class Judge>
+concept single_reward = requires(Judge& judge, token_view prompt, token_view answer) {
+    { judge(prompt, answer) } -> std::convertible_to<double>;
+};
+
+/// Judges answers: r(x, y).
+///
+/// Requirements:
+///  1. Either `score(answers, values)` fills values[i] with the reward of answers[i], both of the
+///     same size n >= 1; or a call `judge(prompt, answer)` returns the reward of one answer.
+///  2. Values are finite. A value does not depend on the other answers of the batch (engines may
+///     add float noise).
+///  3. An answer may be empty, and may be cut in the middle (`finished` false).
+///  4. It may throw; the object stays usable.
+///
+/// Optional: `range()` returning a reward_range that holds for every value. A stated range is
+/// checked, and lets decoders drop candidates that cannot win.
+///
+/// If a type is nearly a reward, `tq::explain_reward<T>()` says what is missing.
+template <class Judge>
+concept reward = batch_reward<Judge> || single_reward<Judge>;
+
+/// Fails to compile with one readable sentence if `Judge` is not a reward.
+template <class Judge>
+constexpr bool explain_reward() {
+    if constexpr (requires(Judge& judge, token_view view) { judge(view, view); })
+        static_assert(single_reward<Judge>,
+                      "tq: a reward called with (prompt, answer) must return a number");
+    else
+        static_assert(batch_reward<Judge>,
+                      "tq: a reward needs `score(std::span<const tq::answer_view>, "
+                      "std::span<double>)` or a call with (tq::token_view prompt, tq::token_view "
+                      "answer) that returns a number");
+    return reward<Judge>;
+}
+
+/// The range a reward states, if it does.
+template <class Judge>
+[[nodiscard]] std::optional<reward_range> range_of(const Judge& judge) {
+    if constexpr (requires { { judge.range() } -> std::convertible_to<reward_range>; })
+        return judge.range();
+    else
+        return std::nullopt;
+}
+
+/// Scores `answers` into `values` (same size), whichever form the reward has.
+/// Throws backend_error if a value is NaN or infinite, or outside the range the reward states.
+template <reward Judge>
+void score_answers(Judge& judge, std::span<const answer_view> answers, std::span<double> values) {
+    if (answers.empty()) return;
+    if constexpr (batch_reward<Judge>)
+        judge.score(answers, values);
+    else
+        for (std::size_t i = 0; i < answers.size(); ++i)
+            values[i] = static_cast<double>(judge(answers[i].prompt, answers[i].answer));
+
+    constexpr double slack = 1e-6;  // float rounding at the edges of a stated range
+    const reward_range range = range_of(judge).value_or(reward_range{});
+    for (std::size_t i = 0; i < answers.size(); ++i)
+        if (!std::isfinite(values[i]) || values[i] < range.lo - slack || values[i] > range.hi + slack)
+            throw backend_error{"reward: value " + std::to_string(values[i]) + " of answer " +
+                                std::to_string(i) + " of " + std::to_string(answers.size()) +
+                                ", must be finite and in [" + std::to_string(range.lo) + ", " +
+                                std::to_string(range.hi) + "]"};
+}
+
+/// Gives a reward a range it does not state itself: `bounded{judge, {0, 1}}`.
+template <class Judge>
+struct bounded : Judge {
+    bounded(Judge judge, reward_range range) : Judge{std::move(judge)}, range_{range} {}
+    [[nodiscard]] reward_range range() const noexcept { return range_; }
+
+private:
+    reward_range range_;
+};
+
+}  // namespace tq

@@ -1,0 +1,115 @@
+#pragma once
+// The decoder: prompts in, streams of tokens out.
+
+#include <algorithm>
+#include <cstddef>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "generation.hpp"
+#include "scorer.hpp"
+#include "selection.hpp"
+#include "stream.hpp"
+
+namespace tq {
+
+/// Decodes with the tilted distributions of a scorer.
+///
+///     tq::decoder decode{policy, q, {.alpha = 0.1}};                  // tilts the policy
+///     tq::decoder decode{policy, q, baseline, {.alpha = 0.1}};        // tilts the baseline
+///     for (const tq::step& step : decode.generate(prompt, 64)) ...    // streams one answer
+///     auto batch = decode.generate_all(prompts, 64);                  // many prompts together
+///
+/// Lvalue policy and value are held by reference and must outlive the decoder; rvalues are moved in.
+/// With zero_value it is the frozen model itself. The same seed, options and models give the same
+/// tokens, whichever prompts are decoded together.
+/// threads: one decoder per thread; it uses the models it was given.
+template <class Policy, class Value, class Anchor = std::remove_reference_t<Policy>>
+class decoder {
+public:
+    /// Throws invalid_option if an option is out of range.
+    decoder(Policy&& policy, Value&& value, decode_options options = {})
+        : scorer_{std::forward<Policy>(policy), std::forward<Value>(value), std::move(options)} {
+        adopt_end_tokens();
+    }
+    decoder(Policy&& policy, Value&& value, Anchor& anchor, decode_options options = {})
+        : scorer_{std::forward<Policy>(policy), std::forward<Value>(value), anchor,
+                  std::move(options)} {
+        adopt_end_tokens();
+    }
+
+    /// A lazy input range of steps; each increment computes one token, `break` cancels.
+    /// `index` tells prompts of one seed apart; generate_all numbers its prompts 0, 1, 2, ...
+    /// Throws invalid_option if the prompt is empty or holds a token outside the vocabulary.
+    [[nodiscard]] token_stream<decoder> generate(token_view prompt, std::size_t max_tokens,
+                                                 std::size_t index = 0) {
+        return token_stream<decoder>{start({&prompt, 1}, max_tokens, index)};
+    }
+
+    /// Many prompts, advanced together: one more token each per advance().
+    [[nodiscard]] generation<decoder> generate_all(std::span<const token_list> prompts,
+                                                   std::size_t max_tokens) {
+        const std::vector<token_view> views(prompts.begin(), prompts.end());
+        return start(views, max_tokens, 0);
+    }
+
+    /// One decision for each state: the primitive for people with their own loop.
+    [[nodiscard]] std::vector<step> next(std::span<const decode_state> states) {
+        std::vector<tilted_distribution> distributions = scorer_.score(states);
+        std::vector<step> steps;
+        for (std::size_t i = 0; i < states.size(); ++i)
+            steps.push_back(pick(states[i], std::move(distributions[i])));
+        return steps;
+    }
+
+    [[nodiscard]] const decode_options& options() const noexcept { return scorer_.options(); }
+    [[nodiscard]] token_view end_tokens() const noexcept { return end_tokens_; }
+
+private:
+    void adopt_end_tokens() {
+        end_tokens_ = options().end_tokens;
+        if (!end_tokens_.empty()) return;
+        const token_view stated = end_tokens_of(scorer_.policy());
+        end_tokens_.assign(stated.begin(), stated.end());
+    }
+
+    [[nodiscard]] step pick(const decode_state& state, tilted_distribution&& distribution) const {
+        step result;
+        result.choice = select(distribution, options().select, state.key);
+        result.token = distribution.tokens[result.choice];
+        result.position = state.answer().size();
+        result.ends = is_end_token(result.token, state.end_tokens);
+        result.kl = options().select == selection::argmax ? -distribution.log_pi[result.choice]
+                                                          : distribution.kl;
+        result.distribution = std::move(distribution);
+        return result;
+    }
+
+    [[nodiscard]] generation<decoder> start(std::span<const token_view> prompts,
+                                            std::size_t max_tokens, std::size_t first_index) {
+        for (std::size_t i = 0; i < prompts.size(); ++i) check_prompt(prompts[i], i);
+        return {*this, prompts, max_tokens, random_key{options().seed}, first_index};
+    }
+
+    void check_prompt(token_view prompt, std::size_t index) {
+        const std::string where = "decoder: prompt " + std::to_string(index);
+        check_option(!prompt.empty(), where, "size", 0, ">= 1 token");
+        const std::size_t vocabulary = scorer_.policy().vocab_size();
+        for (const token_id token : prompt)
+            check_option(token >= 0 && static_cast<std::size_t>(token) < vocabulary, where, "token",
+                         token, "in [0, " + std::to_string(vocabulary) + ")");
+    }
+
+    scorer<Policy, Value, Anchor> scorer_;
+    token_list end_tokens_;
+};
+
+template <class Policy, class Value>
+decoder(Policy&&, Value&&, decode_options = {}) -> decoder<Policy, Value>;
+template <class Policy, class Value, class Anchor>
+decoder(Policy&&, Value&&, Anchor&, decode_options = {}) -> decoder<Policy, Value, Anchor>;
+
+}  // namespace tq

@@ -1,0 +1,101 @@
+#pragma once
+// Answers in the making, for one or many prompts.
+
+#include <cstddef>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "../core/trajectory.hpp"
+#include "step.hpp"
+
+namespace tq {
+
+/// The answers of a batch of prompts while they are decoded together.
+///
+/// Nothing is lost on an error: if advance() throws, every answer is as it was before the call, and
+/// calling it again retries the same decisions with the same random numbers.
+/// Holds a pointer to its decoder, which must outlive it.
+template <class Decoder>
+class generation {
+public:
+    generation(Decoder& decoder, std::span<const token_view> prompts, std::size_t max_tokens,
+               random_key seed, std::size_t first_index)
+        : decoder_{&decoder}, max_tokens_{max_tokens} {
+        for (std::size_t i = 0; i < prompts.size(); ++i)
+            answers_.push_back({.sequence = {prompts[i].begin(), prompts[i].end()},
+                                .prompt_size = prompts[i].size(),
+                                .key = seed.fold_in(first_index + i)});
+    }
+
+    /// One more token for every answer that is not done; empty when all are.
+    /// The steps stay valid until the next call.
+    std::span<const step> advance() {
+        std::vector<decode_state> states;
+        std::vector<std::size_t> active;
+        for (std::size_t i = 0; i < answers_.size(); ++i)
+            if (!done(i)) {
+                active.push_back(i);
+                states.push_back(state(answers_[i]));
+            }
+        std::vector<step> steps;
+        if (!active.empty()) steps = decoder_->next(states);
+        for (std::size_t j = 0; j < active.size(); ++j) {
+            steps[j].prompt = active[j];
+            record(steps[j], answers_[active[j]]);
+        }
+        steps_ = std::move(steps);
+        return steps_;
+    }
+
+    [[nodiscard]] std::size_t size() const noexcept { return answers_.size(); }
+
+    /// The tokens of answer `i` so far, end token left out.
+    [[nodiscard]] token_view answer(std::size_t i) const noexcept {
+        return token_view{answers_[i].sequence}.subspan(answers_[i].prompt_size);
+    }
+    [[nodiscard]] token_view prompt(std::size_t i) const noexcept {
+        return token_view{answers_[i].sequence}.first(answers_[i].prompt_size);
+    }
+    /// True if the model ended answer `i` (not the limit).
+    [[nodiscard]] bool finished(std::size_t i) const noexcept { return answers_[i].finished; }
+    /// True if answer `i` gets no more tokens.
+    [[nodiscard]] bool done(std::size_t i) const noexcept {
+        return finished(i) || answer(i).size() >= max_tokens_;
+    }
+    /// Divergence from the policy along answer `i` so far, in nats: the sum of step::kl.
+    [[nodiscard]] double kl(std::size_t i) const noexcept { return answers_[i].kl; }
+
+private:
+    struct progress {
+        token_list sequence;  // prompt and answer
+        std::size_t prompt_size = 0;
+        random_key key;
+        bool finished = false;
+        double kl = 0;
+    };
+
+    [[nodiscard]] decode_state state(const progress& answer) const {
+        const std::size_t emitted = answer.sequence.size() - answer.prompt_size;
+        return {.sequence = answer.sequence,
+                .prompt_size = answer.prompt_size,
+                .tokens_left = max_tokens_ - emitted,
+                .end_tokens = decoder_->end_tokens(),
+                .key = answer.key.fold_in(emitted)};
+    }
+
+    static void record(const step& step, progress& answer) {
+        answer.kl += step.kl;
+        if (step.ends)
+            answer.finished = true;
+        else
+            answer.sequence.push_back(step.token);
+    }
+
+    Decoder* decoder_;
+    std::size_t max_tokens_;
+    std::vector<progress> answers_;
+    std::vector<step> steps_;  // of the last advance()
+};
+
+}  // namespace tq

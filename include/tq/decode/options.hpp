@@ -1,0 +1,56 @@
+#pragma once
+// How tokens are scored and picked.
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <string_view>
+
+#include "../core/error.hpp"
+#include "../core/token.hpp"
+
+namespace tq {
+
+/// How a token is taken from the tilted distribution.
+enum class selection {
+    sample,  ///< draw from it (the paper's theory; KL to the policy is bounded)
+    argmax,  ///< its mode (what the paper's experiments do; more reward, more KL)
+};
+
+/// `top_k` that keeps the whole vocabulary.
+inline constexpr std::size_t whole_vocabulary = std::numeric_limits<std::size_t>::max();
+
+/// Options of the scorer (alpha, top_k, temperature) and of the decoder (the rest).
+struct decode_options {
+    /// Strength of the tilt, in units of the reward; (0, inf]. Small = follow the reward, inf = the
+    /// frozen model (no-op). Only reward / alpha matters: choose it as a fraction of the rewards'
+    /// spread.
+    double alpha = 0.1;
+
+    /// Candidates per step, the most likely ones of the anchor; [1, inf), cut to the vocabulary.
+    /// Cost grows linearly. whole_vocabulary = no restriction (no-op).
+    std::size_t top_k = 8;
+
+    /// Temperature of the policy itself: pi is softmax(logits / temperature); [0.001, 1000].
+    /// 1 = as trained (no-op).
+    double temperature = 1.0;
+
+    /// How the token is picked.
+    tq::selection select = tq::selection::sample;
+
+    /// Every random number is a function of it; the same seed gives the same text.
+    std::uint64_t seed = 0;
+
+    /// Tokens that end an answer. Empty = those that the policy states (`end_tokens()`), if any.
+    token_list end_tokens = {};
+};
+
+/// Throws invalid_option unless every field is in range.
+inline void check(const decode_options& options, std::string_view where) {
+    check_option(options.alpha > 0, where, "alpha", options.alpha, "in (0, inf]");
+    check_option(options.top_k >= 1, where, "top_k", options.top_k, ">= 1");
+    check_option(options.temperature >= 1e-3 && options.temperature <= 1e3, where, "temperature",
+                 options.temperature, "in [0.001, 1000]");
+}
+
+}  // namespace tq

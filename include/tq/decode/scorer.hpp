@@ -1,0 +1,159 @@
+#pragma once
+// The scorer: candidates, their Q, and the tilted distribution.
+
+#include <cmath>
+#include <cstddef>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "../concepts/action_value.hpp"
+#include "../concepts/policy.hpp"
+#include "../kernels/log_sum_exp.hpp"
+#include "../kernels/tilt.hpp"
+#include "../kernels/top_k.hpp"
+#include "options.hpp"
+#include "step.hpp"
+
+namespace tq {
+
+/// Turns states into tilted distributions p(z|s) ∝ prior(z|s) exp(Q(s,z) / alpha).
+///
+/// The prior is the policy (the paper's decoder), or another `anchor`: anchored at the baseline,
+/// exact Q never does worse than the baseline itself. Divergence is always measured against the
+/// policy. Candidates are the top_k most likely tokens of the prior, then Q is asked for all of
+/// them, for all states, in one call.
+///
+/// Policy and value: lvalues are held by reference and must outlive the scorer, rvalues are moved
+/// in; an anchor is always held by reference.
+/// threads: one scorer per thread; it uses the models it was given. Source: arXiv 2405.20495.
+template <class Policy, class Value, class Anchor = std::remove_reference_t<Policy>>
+class scorer {
+    static_assert(explain_policy<std::remove_reference_t<Policy>>());
+    static_assert(explain_action_value<std::remove_reference_t<Value>>());
+    static_assert(explain_policy<Anchor>());
+
+public:
+    /// Throws invalid_option if alpha, top_k or temperature is out of range.
+    scorer(Policy&& policy, Value&& value, decode_options options = {})
+        : policy_(std::forward<Policy>(policy)),
+          value_(std::forward<Value>(value)),
+          options_{std::move(options)} {
+        check(options_, "scorer");
+    }
+
+    /// The same with the prior taken from `anchor`. Throws invalid_option if its vocabulary is of
+    /// another size than the policy's.
+    scorer(Policy&& policy, Value&& value, Anchor& anchor, decode_options options = {})
+        : scorer{std::forward<Policy>(policy), std::forward<Value>(value), std::move(options)} {
+        check_option(anchor.vocab_size() == policy_.vocab_size(), "scorer", "anchor vocabulary",
+                     anchor.vocab_size(),
+                     "the policy's, " + std::to_string(policy_.vocab_size()) + " tokens");
+        anchor_ = &anchor;
+    }
+
+    /// One distribution for each state, in order.
+    /// Throws backend_error if a row of logits holds NaN or forbids every token, or if a Q is NaN;
+    /// whatever the models throw passes through.
+    [[nodiscard]] std::vector<tilted_distribution> score(std::span<const decode_state> states) {
+        std::vector<tilted_distribution> result(states.size());
+        if (states.empty()) return result;
+        views_.clear();
+        for (const decode_state& state : states) views_.push_back(state.sequence);
+        propose(result);
+        evaluate(states, result);
+        for (tilted_distribution& distribution : result) {
+            distribution.log_z = tilt(distribution.log_prior, distribution.q, options_.alpha,
+                                      distribution.log_p);
+            distribution.kl = kl_divergence(distribution.log_p, distribution.log_pi);
+        }
+        return result;
+    }
+
+    [[nodiscard]] tilted_distribution score(const decode_state& state) {
+        return std::move(score(std::span{&state, 1}).front());
+    }
+
+    [[nodiscard]] const decode_options& options() const noexcept { return options_; }
+    [[nodiscard]] auto& policy() noexcept { return policy_; }
+
+private:
+    /// Candidates and their log-probabilities under prior and policy.
+    void propose(std::vector<tilted_distribution>& result) {
+        if (anchor_) {
+            take_top(anchor_->next_logits(views_), result);
+            const std::span<const logits_view> rows = policy_.next_logits(views_);
+            for (std::size_t i = 0; i < rows.size(); ++i)
+                result[i].log_pi = log_probabilities(rows[i], result[i].tokens);
+        } else {
+            take_top(policy_.next_logits(views_), result);
+            for (tilted_distribution& distribution : result)
+                distribution.log_pi = distribution.log_prior;
+        }
+    }
+
+    void take_top(std::span<const logits_view> rows, std::vector<tilted_distribution>& result) {
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            top_.resize(std::min(options_.top_k, rows[i].size()));
+            const std::size_t found = top_k(rows[i], top_);
+            for (const scored_token& entry : std::span{top_}.first(found))
+                result[i].tokens.push_back(entry.token);
+            result[i].log_prior = log_probabilities(rows[i], result[i].tokens);
+        }
+    }
+
+    /// log softmax(row / temperature) at `tokens`.
+    [[nodiscard]] std::vector<double> log_probabilities(logits_view row,
+                                                        token_view tokens) const {
+        const double log_partition = log_sum_exp(row, options_.temperature);
+        if (tokens.empty() || !std::isfinite(log_partition))
+            throw backend_error{"scorer: the model's logits hold NaN or infinity, or forbid every "
+                                "token (log-partition " + std::to_string(log_partition) + ")"};
+        std::vector<double> result;
+        result.reserve(tokens.size());
+        for (const token_id token : tokens)
+            result.push_back(static_cast<double>(row[static_cast<std::size_t>(token)]) /
+                                 options_.temperature -
+                             log_partition);
+        return result;
+    }
+
+    /// Asks for Q of all candidates of all states in one call.
+    void evaluate(std::span<const decode_state> states, std::vector<tilted_distribution>& result) {
+        std::vector<std::vector<value_estimate>> values(states.size());
+        std::vector<value_query> queries;
+        for (std::size_t i = 0; i < states.size(); ++i) {
+            values[i].resize(result[i].size());
+            queries.push_back({states[i], result[i].tokens, values[i]});
+        }
+        value_.evaluate(queries);
+        for (std::size_t i = 0; i < states.size(); ++i) store(values[i], result[i]);
+    }
+
+    static void store(std::span<const value_estimate> values, tilted_distribution& distribution) {
+        for (std::size_t j = 0; j < values.size(); ++j) {
+            if (std::isnan(values[j].q))
+                throw backend_error{"scorer: Q of token " +
+                                    std::to_string(distribution.tokens[j]) + " is NaN"};
+            distribution.q.push_back(values[j].q);
+            distribution.q_error.push_back(values[j].standard_error);
+        }
+        distribution.log_p.resize(values.size());
+    }
+
+    Policy policy_;
+    Value value_;
+    Anchor* anchor_ = nullptr;  // null: the policy is tilted
+    decode_options options_;
+    std::vector<token_view> views_;  // [states]
+    std::vector<scored_token> top_;  // [top_k]
+};
+
+template <class Policy, class Value>
+scorer(Policy&&, Value&&, decode_options = {}) -> scorer<Policy, Value>;
+template <class Policy, class Value, class Anchor>
+scorer(Policy&&, Value&&, Anchor&, decode_options = {}) -> scorer<Policy, Value, Anchor>;
+
+}  // namespace tq

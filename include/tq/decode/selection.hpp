@@ -1,0 +1,34 @@
+#pragma once
+// Picking a token from a tilted distribution.
+
+#include <cstddef>
+#include <limits>
+
+#include "../core/random.hpp"
+#include "options.hpp"
+#include "step.hpp"
+
+namespace tq {
+
+/// Index of the picked candidate; the distribution must not be empty.
+///
+/// Sampling is the argmax of log p(z) + g(z) with Gumbel noise keyed by the *token*: two
+/// distributions at the same key that differ little pick the same token, whatever else is among
+/// their candidates. Ties go to the candidate that comes first (the larger prior).
+[[nodiscard]] inline std::size_t select(const tilted_distribution& distribution,
+                                        tq::selection rule, random_key key) noexcept {
+    std::size_t best = 0;
+    double best_score = -std::numeric_limits<double>::infinity();
+    for (std::size_t i = 0; i < distribution.size(); ++i) {
+        double score = distribution.log_p[i];
+        if (rule == selection::sample)
+            score += key.gumbel(static_cast<std::uint64_t>(distribution.tokens[i]));
+        if (score > best_score) {
+            best_score = score;
+            best = i;
+        }
+    }
+    return best;
+}
+
+}  // namespace tq

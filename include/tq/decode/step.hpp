@@ -1,0 +1,40 @@
+#pragma once
+// What a decision looks like: the tilted distribution, and the token that was picked from it.
+
+#include <cstddef>
+#include <vector>
+
+#include "../core/token.hpp"
+
+namespace tq {
+
+/// The closed form at one state: p(z|s) ∝ prior(z|s) exp(Q(s,z) / alpha) over the candidates.
+/// Candidates are in descending order of the prior. All logarithms are natural.
+struct tilted_distribution {
+    std::vector<token_id> tokens;    ///< [n] candidates
+    std::vector<double> log_prior;   ///< [n] log-probability under the anchor that is tilted
+    std::vector<double> log_pi;      ///< [n] log-probability under the policy (whole vocabulary)
+    std::vector<double> q;           ///< [n] Q(s, z), in units of the reward
+    std::vector<double> q_error;     ///< [n] its standard error; 0 = exact, NaN = unknown
+    std::vector<double> log_p;       ///< [n] log-probability of the tilt; exp sums to 1
+    double log_z = 0;                ///< log normaliser: log sum_z prior(z) exp(Q(z) / alpha)
+    double kl = 0;                   ///< KL(p || policy) in nats, the top_k cut counted in
+
+    [[nodiscard]] std::size_t size() const noexcept { return tokens.size(); }
+};
+
+/// One emitted token.
+struct step {
+    token_id token = 0;
+    std::size_t choice = 0;    ///< its index in the distribution
+    std::size_t position = 0;  ///< 0 = first token of the answer
+    std::size_t prompt = 0;    ///< which prompt it belongs to, where several are decoded together
+    bool ends = false;         ///< an end token: it closes the answer and is not part of it
+    /// Divergence of this decision from the policy, in nats: that of the distribution when
+    /// sampling, -log pi(token) when taking the argmax. The sum over an answer is the exact
+    /// divergence along its path.
+    double kl = 0;
+    tilted_distribution distribution;
+};
+
+}  // namespace tq

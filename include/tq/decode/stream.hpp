@@ -1,0 +1,70 @@
+#pragma once
+// One answer as a range of steps.
+
+#include <cstddef>
+#include <iterator>
+#include <utility>
+
+#include "generation.hpp"
+
+namespace tq {
+
+/// A lazy input range over the steps of one answer: `for (const step& s : decode.generate(...))`.
+///
+/// begin() computes the first step and each increment one more. If that throws, what was produced
+/// stays in answer(), and begin() or an increment retries the same decision.
+template <class Decoder>
+class token_stream {
+public:
+    explicit token_stream(generation<Decoder>&& generation) : generation_{std::move(generation)} {}
+
+    class iterator {
+    public:
+        using value_type = step;
+        using difference_type = std::ptrdiff_t;
+        using iterator_concept = std::input_iterator_tag;
+
+        explicit iterator(token_stream* stream) : stream_{stream} {}
+        iterator(iterator&&) = default;
+        iterator& operator=(iterator&&) = default;
+
+        [[nodiscard]] const step& operator*() const noexcept { return *stream_->current_; }
+        [[nodiscard]] const step* operator->() const noexcept { return stream_->current_; }
+        iterator& operator++() {
+            stream_->advance();
+            return *this;
+        }
+        void operator++(int) { ++*this; }
+        [[nodiscard]] friend bool operator==(const iterator& it, std::default_sentinel_t) noexcept {
+            return it.at_end();
+        }
+
+    private:
+        [[nodiscard]] bool at_end() const noexcept { return stream_->current_ == nullptr; }
+        token_stream* stream_;
+    };
+
+    [[nodiscard]] iterator begin() {
+        if (!started_) advance();
+        return iterator{this};
+    }
+    [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
+
+    [[nodiscard]] token_view answer() const noexcept { return generation_.answer(0); }
+    [[nodiscard]] bool finished() const noexcept { return generation_.finished(0); }
+    [[nodiscard]] double kl() const noexcept { return generation_.kl(0); }
+
+private:
+    void advance() {
+        started_ = false;  // if this throws, begin() retries
+        const std::span<const step> steps = generation_.advance();
+        started_ = true;
+        current_ = steps.empty() ? nullptr : &steps.front();
+    }
+
+    generation<Decoder> generation_;
+    const step* current_ = nullptr;
+    bool started_ = false;
+};
+
+}  // namespace tq

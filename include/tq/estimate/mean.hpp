@@ -1,0 +1,33 @@
+#pragma once
+// The plain Monte Carlo mean and its standard error.
+
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <span>
+
+#include "../concepts/action_value.hpp"
+
+namespace tq {
+
+/// Q = mean of the rewards; standard error = sample standard deviation / sqrt(n).
+///
+/// shapes:  rewards [n], independent draws
+/// returns: rollouts = n; with n = 1 the standard error is NaN (one draw tells no spread), with
+///          n = 0 both are NaN
+/// Source: the direct transfer estimate of TQ*, arXiv 2405.20495.
+[[nodiscard]] inline value_estimate mean_estimate(std::span<const double> rewards) noexcept {
+    constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
+    const auto n = static_cast<double>(rewards.size());
+    if (rewards.empty()) return {.q = unknown, .standard_error = unknown, .rollouts = 0};
+    double mean = 0, squares = 0, count = 0;  // Welford: no cancellation
+    for (const double reward : rewards) {
+        const double delta = reward - mean;
+        mean += delta / ++count;
+        squares += delta * (reward - mean);
+    }
+    const double error = n < 2 ? unknown : std::sqrt(squares / (n - 1) / n);
+    return {.q = mean, .standard_error = error, .rollouts = rewards.size()};
+}
+
+}  // namespace tq

@@ -1,0 +1,53 @@
+#pragma once
+// Steps, distributions and options as JSON (nlohmann_json). Target tq::json.
+
+#include <nlohmann/json.hpp>
+
+#include "../../decode/options.hpp"
+#include "../../decode/step.hpp"
+#include "../../rollout/options.hpp"
+
+namespace tq {
+
+/// NaN and infinity have no JSON form: they are written as null.
+inline void to_json(nlohmann::json& json, const tilted_distribution& distribution) {
+    json = nlohmann::json::array();
+    for (std::size_t i = 0; i < distribution.size(); ++i)
+        json.push_back({{"token", distribution.tokens[i]},
+                        {"log_pi", distribution.log_pi[i]},
+                        {"log_prior", distribution.log_prior[i]},
+                        {"q", distribution.q[i]},
+                        {"q_error", distribution.q_error[i]},
+                        {"log_p", distribution.log_p[i]}});
+}
+
+inline void to_json(nlohmann::json& json, const step& step) {
+    json = {{"prompt", step.prompt},
+            {"position", step.position},
+            {"token", step.token},
+            {"choice", step.choice},
+            {"ends", step.ends},
+            {"kl", step.kl},
+            {"log_z", step.distribution.log_z},
+            {"candidates", step.distribution}};
+}
+
+NLOHMANN_JSON_SERIALIZE_ENUM(selection,
+                             {{selection::sample, "sample"}, {selection::argmax, "argmax"}})
+
+inline void to_json(nlohmann::json& json, const decode_options& options) {
+    json = {{"alpha", options.alpha},
+            {"top_k", options.top_k},
+            {"temperature", options.temperature},
+            {"select", options.select},
+            {"seed", options.seed}};
+}
+
+inline void to_json(nlohmann::json& json, const rollout_options& options) {
+    json = {{"horizon", options.horizon},
+            {"rollouts", options.rollouts},
+            {"temperature", options.sampling.temperature},
+            {"top_p", options.sampling.top_p}};
+}
+
+}  // namespace tq

@@ -1,0 +1,68 @@
+#pragma once
+// The closed form: log p = log pi + Q / alpha - log Z.
+
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <span>
+
+#include "eigen.hpp"
+#include "log_sum_exp.hpp"
+
+namespace tq::inline TQSTAR_KERNEL_ABI {
+
+/// Tilts a distribution by exp(Q / alpha) and normalises it over the given entries.
+///
+///     log_p[i] = log_pi[i] + q[i] / alpha - log Z,   Z = sum_j exp(log_pi[j] + q[j] / alpha)
+///
+/// Source: the closed-form solution of max_p E_p[Q] - alpha KL(p || pi), arXiv 2405.20495. Only
+/// differences of Q matter, so the largest is subtracted first: q / alpha never overflows upwards.
+///
+/// shapes:   log_pi, q, log_p [n]; log_p may be the same memory as log_pi or q
+/// range:    alpha in (0, inf]; inf = no tilt (log_p is log_pi, renormalised)
+/// returns:  log Z (may overflow to +-inf where max Q / alpha does); -inf if nothing is possible
+/// edges:    log_pi = -inf or q = -inf -> log_p = -inf, but if every possible entry has q = -inf
+///           they are treated as equal; q = +inf takes all; NaN in either -> that entry's log_p is
+///           -inf; n = 0 or no possible entry -> all -inf
+/// error:    at most 1e-12 absolute in log_p against long double for |q / alpha| up to 1e3
+/// cost:     O(n), n exponentials; no allocation. Thread-safe.
+inline double tilt(std::span<const double> log_pi, std::span<const double> q, double alpha,
+                   std::span<double> log_p) noexcept {
+    constexpr double inf = std::numeric_limits<double>::infinity();
+    double top = -inf;  // the largest Q of a possible entry
+    bool possible = false;
+    for (std::size_t i = 0; i < q.size(); ++i)
+        if (log_pi[i] > -inf && !std::isnan(q[i])) {
+            top = std::max(top, q[i]);
+            possible = true;
+        }
+
+    for (std::size_t i = 0; i < q.size(); ++i) {
+        const bool excluded = !(log_pi[i] > -inf) || std::isnan(q[i]);
+        const double below = q[i] == top ? 0.0 : (q[i] - top) / alpha;  // <= 0
+        log_p[i] = excluded ? -inf : log_pi[i] + (std::isnan(below) ? -inf : below);
+    }
+    if (!possible) return -inf;
+    const double log_z = log_sum_exp(std::span<const double>{log_p});
+    for (double& value : log_p) value -= log_z;
+    return log_z + (std::isinf(alpha) ? 0.0 : top / alpha);
+}
+
+/// Kullback-Leibler divergence KL(p || pi) = sum_i p_i (log p_i - log pi_i), in nats.
+///
+/// pi need not be normalised over the entries: with pi over the whole vocabulary and p over a few
+/// candidates this is the divergence on the whole vocabulary.
+///
+/// shapes: log_p, log_pi [n]
+/// edges:  entries with p_i = 0 count 0; p_i > 0 where pi_i = 0 -> +inf; n = 0 -> 0; NaN -> NaN.
+///         Rounding can leave a tiny negative number where p = pi: it is clamped to 0 there.
+/// cost:   O(n); no allocation. Thread-safe.
+[[nodiscard]] inline double kl_divergence(std::span<const double> log_p,
+                                          std::span<const double> log_pi) noexcept {
+    double sum = 0;
+    for (std::size_t i = 0; i < log_p.size(); ++i)
+        if (const double p = std::exp(log_p[i]); p != 0) sum += p * (log_p[i] - log_pi[i]);
+    return sum < 0 && sum > -1e-12 ? 0.0 : sum;
+}
+
+}  // namespace tq::inline TQSTAR_KERNEL_ABI

@@ -1,0 +1,42 @@
+#pragma once
+// How far and how often a baseline looks ahead.
+
+#include <cstddef>
+
+#include "../core/error.hpp"
+#include "../core/trajectory.hpp"
+
+namespace tq {
+
+/// Throws invalid_option unless the rule is in range.
+inline void check(const sampling_rule& rule, std::string_view where) {
+    check_option(rule.temperature == 0 || (rule.temperature >= 1e-3 && rule.temperature <= 1e3),
+                 where, "temperature", rule.temperature, "0 (greedy) or in [0.001, 1000]");
+    check_option(rule.top_p > 0 && rule.top_p <= 1, where, "top_p", rule.top_p, "in (0, 1]");
+}
+
+/// Options of a look-ahead.
+struct rollout_options {
+    /// Tokens of a rollout after the candidate, at most; [0, inf). 0 = none: the candidate is judged
+    /// as it stands (ARGS). A rollout never runs past what is left of the answer, whatever this
+    /// says: text that is never delivered must not earn reward.
+    std::size_t horizon = 16;
+
+    /// Rollouts per candidate; [1, inf). Cost grows linearly, the error of Q falls as 1/sqrt. Greedy
+    /// rollouts are all alike, so they allow 1 only.
+    std::size_t rollouts = 1;
+
+    /// How the baseline's tokens are drawn. Greedy (temperature 0): no noise, but Q is that of the
+    /// greedy baseline. Temperature 1: an unbiased estimate of the baseline's expected reward.
+    sampling_rule sampling = {.temperature = 0.0, .top_p = 1.0};
+};
+
+/// Throws invalid_option unless every field is in range.
+inline void check(const rollout_options& options, std::string_view where) {
+    check(options.sampling, where);
+    check_option(options.rollouts >= 1, where, "rollouts", options.rollouts, ">= 1");
+    check_option(options.rollouts == 1 || !options.sampling.greedy(), where, "rollouts",
+                 options.rollouts, "1 when the rollouts are greedy (temperature 0): all are alike");
+}
+
+}  // namespace tq
