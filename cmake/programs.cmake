@@ -16,16 +16,22 @@ function(tqstar_uses_llama result)
     endforeach()
 endfunction()
 
-# tqstar_add_program(name source...): an example or benchmark, linked with every tq target
-# that this build provides.
+# tqstar_add_program(name source...): an example or benchmark. One that uses the llama.cpp adapter
+# also gets the libraries of a command-line program and the folder of the demo's files.
 function(tqstar_add_program name)
     add_executable(${name} ${ARGN})
     target_link_libraries(${name} PRIVATE tq::tq tq_dev_flags)
-    foreach(optional tq::json tq::llama_cpp)
-        if(TARGET ${optional})
-            target_link_libraries(${name} PRIVATE ${optional})
-        endif()
-    endforeach()
+    if(TARGET tq::json)
+        target_link_libraries(${name} PRIVATE tq::json)
+    endif()
+    tqstar_uses_llama(uses_llama ${ARGN})
+    if(uses_llama)
+        tqstar_need_cli11()
+        tqstar_need_fmt()
+        target_link_libraries(${name} PRIVATE tq::llama_cpp CLI11::CLI11 fmt::fmt-header-only)
+        target_compile_definitions(${name} PRIVATE
+            "TQSTAR_ASSETS_DIR=\"${PROJECT_SOURCE_DIR}/examples/assets\"")
+    endif()
     if(TQSTAR_NATIVE)
         target_compile_options(${name} PRIVATE -march=native)
     endif()

@@ -16,7 +16,7 @@ set(toolchain -G "${GENERATOR}" "-DCMAKE_CXX_COMPILER=${COMPILER}" -DCMAKE_BUILD
 
 if(DOOR STREQUAL "find_package")
     run("${CMAKE_COMMAND}" -S "${TQ_SOURCE}" -B "${WORK}/tq" ${toolchain}
-        -DTQSTAR_BUILD_TESTS=OFF -DTQSTAR_BUILD_EXAMPLES=OFF -DTQSTAR_LLAMA=OFF)
+        -DTQSTAR_BUILD_TESTS=OFF -DTQSTAR_BUILD_EXAMPLES=OFF -DTQSTAR_JSON=ON -DTQSTAR_LLAMA=OFF)
     run("${CMAKE_COMMAND}" --install "${WORK}/tq" --prefix "${WORK}/prefix")
     # The prefix can be moved.
     file(RENAME "${WORK}/prefix" "${WORK}/moved")

@@ -42,18 +42,20 @@ public:
     }
 
     /// A lazy input range of steps; each increment computes one token, `break` cancels.
-    /// `index` tells prompts of one seed apart; generate_all numbers its prompts 0, 1, 2, ...
+    /// `index` tells the prompts of one seed apart: it is part of every random number's key.
     /// Throws invalid_option if the prompt is empty or holds a token outside the vocabulary.
     [[nodiscard]] token_stream<decoder> generate(token_view prompt, std::size_t max_tokens,
                                                  std::size_t index = 0) {
         return token_stream<decoder>{start({&prompt, 1}, max_tokens, index)};
     }
 
-    /// Many prompts, advanced together: one more token each per advance().
+    /// Many prompts, advanced together: one more token each per advance(). Prompt i gets the answer
+    /// that generate(prompts[i], max_tokens, first_index + i) would give.
     [[nodiscard]] generation<decoder> generate_all(std::span<const token_list> prompts,
-                                                   std::size_t max_tokens) {
+                                                   std::size_t max_tokens,
+                                                   std::size_t first_index = 0) {
         const std::vector<token_view> views(prompts.begin(), prompts.end());
-        return start(views, max_tokens, 0);
+        return start(views, max_tokens, first_index);
     }
 
     /// One decision for each state: the primitive for people with their own loop.

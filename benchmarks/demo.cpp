@@ -1,0 +1,272 @@
+// demo: does reward rise on a real model? Plain model, baseline and TQ* over held-out prompts.
+//
+// Every method decodes the same prompts with the same seeds. Sampled methods are averaged over
+// several seeds per prompt; the default TQ* (greedy rollouts, argmax) has no randomness. Final
+// answers are scored once more by a reward that has seen nothing else, one at a time: a score that
+// depended on caches or batches would show.
+
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <exception>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <tq/adapters/llama_cpp/llama_cpp.hpp>
+#include <tq/ext/json/json.hpp>
+#include <tq/tq.hpp>
+
+#include "../examples/support/defaults.hpp"
+
+namespace {
+
+namespace llama = tq::llama_cpp;
+
+struct settings {
+    bool quick = false;
+    std::string prompts = demo_defaults::prompts(), lora = demo_defaults::baseline_lora();
+    std::size_t limit = 30, tokens = 32, together = 8, seeds = 4;
+    tq::decode_options decode = {.alpha = 0.1, .top_k = 8, .select = tq::selection::argmax};
+    tq::rollout_options rollout = {};
+    std::string anchor = "baseline", select = "argmax";
+};
+
+/// One method's results.
+struct outcome {
+    std::vector<double> reward, kl;  // [prompts], means over the seeds
+    double seconds = 0;
+    std::size_t tokens = 0, model_tokens = 0;
+};
+
+struct bench {
+    explicit bench(const settings& options)
+        : options{options},
+          weights{demo_defaults::model()},
+          policy{weights, context({})},
+          baseline{weights, context(options.lora)},
+          reward{weights, demo_defaults::reward_head(), context({})},
+          fresh_reward{weights, demo_defaults::reward_head(), {.threads = demo_defaults::threads()}} {
+        std::ifstream file{options.prompts};
+        for (std::string line; prompts.size() < options.limit && std::getline(file, line);)
+            prompts.push_back(weights.chat_prompt(nlohmann::json::parse(line)["prompt"]));
+        if (prompts.size() < options.limit)
+            throw tq::invalid_option{fmt::format("demo: {} has only {} prompts, {} are wanted",
+                                                 options.prompts, prompts.size(), options.limit)};
+    }
+
+    [[nodiscard]] llama::language_model_options context(const std::string& lora) const {
+        return {.lora = lora,
+                .context = 16384,
+                .max_sequences = 128,
+                .threads = demo_defaults::threads()};
+    }
+
+    [[nodiscard]] std::size_t tokens_decoded() const {
+        return policy.tokens_decoded() + baseline.tokens_decoded() + reward.tokens_decoded();
+    }
+
+    /// Decodes all prompts `seeds` times; make(seed) gives the decoder.
+    template <class Make>
+    outcome run(const char* name, std::size_t seeds, Make make) {
+        outcome result{.reward = std::vector<double>(prompts.size()),
+                       .kl = std::vector<double>(prompts.size())};
+        const std::size_t before = tokens_decoded();
+        const auto start = std::chrono::steady_clock::now();
+        for (std::size_t seed = 0; seed < seeds; ++seed) {
+            auto decode = make(seed);
+            for (std::size_t first = 0; first < prompts.size(); first += options.together) {
+                fmt::print(stderr, "\r\033[K{}: seed {}/{}, prompt {}/{}", name, seed + 1, seeds,
+                           first + 1, prompts.size());
+                decode_group(decode, first, 1.0 / static_cast<double>(seeds), result);
+            }
+        }
+        result.seconds =
+            std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+        result.model_tokens = tokens_decoded() - before;
+        fmt::print(stderr, "\r\033[K");
+        return result;
+    }
+
+    template <class Decoder>
+    void decode_group(Decoder& decode, std::size_t first, double weight, outcome& result) {
+        const auto group = std::span{prompts}.subspan(
+            first, std::min(options.together, prompts.size() - first));
+        auto answers = decode.generate_all(group, options.tokens, first);
+        while (!answers.advance().empty()) {
+        }
+        for (std::size_t i = 0; i < answers.size(); ++i) {
+            result.reward[first + i] += weight * checked_reward(answers, i);
+            result.kl[first + i] += weight * answers.kl(i);
+            result.tokens += answers.answer(i).size();
+        }
+    }
+
+    /// The reward of a finished answer, checked.
+    template <class Generation>
+    double checked_reward(const Generation& answers, std::size_t i) {
+        const tq::answer_view answer{answers.prompt(i), answers.answer(i), answers.finished(i)};
+        double value = 0, again = 0;
+        tq::score_answers(reward, {&answer, 1}, {&value, 1});
+        tq::score_answers(fresh_reward, {&answer, 1}, {&again, 1});
+        if (std::abs(value - again) > 0.05)
+            throw tq::backend_error{fmt::format("demo: an answer scored {:.3f} in the batch and "
+                                                "{:.3f} alone", value, again)};
+        if (answer.answer.size() > options.tokens)
+            throw tq::backend_error{"demo: an answer is longer than its limit"};
+        return value;
+    }
+
+    const settings& options;
+    llama::model weights;
+    llama::language_model policy, baseline;
+    llama::reward_head reward, fresh_reward;
+    std::vector<tq::token_list> prompts;
+};
+
+void print_row(const char* name, const outcome& result, const outcome& tq_result) {
+    const tq::value_estimate reward = tq::mean_estimate(result.reward);
+    const tq::value_estimate kl = tq::mean_estimate(result.kl);
+    const tq::paired_difference gain = tq::compare_paired(tq_result.reward, result.reward);
+    const auto tokens = static_cast<double>(result.tokens);
+    fmt::print("{:<18} {:.3f} +- {:.3f}   {:>5.1f} +- {:<4.1f} {:>9.1f} {:>16.1f}", name, reward.q,
+               reward.standard_error, kl.q, kl.standard_error, tokens / result.seconds,
+               static_cast<double>(result.model_tokens) / tokens);
+    if (&result == &tq_result)
+        fmt::print("\n");
+    else
+        fmt::print("   {:+.3f} +- {:.3f} (z {:.1f})\n", gain.mean, gain.standard_error, gain.z());
+}
+
+void add(nlohmann::json& json, const std::string& name, const outcome& result) {
+    const tq::value_estimate reward = tq::mean_estimate(result.reward);
+    json["reward_" + name] = reward.q;
+    json["se_reward_" + name] = reward.standard_error;
+    json["kl_" + name] = tq::mean_estimate(result.kl).q;
+    json["tokens_per_s_" + name] = static_cast<double>(result.tokens) / result.seconds;
+    json["model_tokens_per_token_" + name] =
+        static_cast<double>(result.model_tokens) / static_cast<double>(result.tokens);
+}
+
+void run(const settings& options) {
+    bench bench{options};
+    const auto frozen = [&](tq::selection select, std::size_t top_k) {
+        tq::decode_options result = options.decode;
+        result.select = select;
+        result.top_k = top_k;
+        return result;
+    };
+    const auto plain = [&](tq::selection select, std::size_t top_k) {
+        return [&, select, top_k](std::size_t seed) {
+            tq::decode_options frozen_options = frozen(select, top_k);
+            frozen_options.seed = seed;
+            return tq::decoder{bench.policy, tq::zero_value{}, frozen_options};
+        };
+    };
+    const auto baseline = [&](tq::selection select, std::size_t top_k) {
+        return [&, select, top_k](std::size_t seed) {
+            tq::decode_options frozen_options = frozen(select, top_k);
+            frozen_options.seed = seed;
+            return tq::decoder{bench.policy, tq::zero_value{}, bench.baseline, frozen_options};
+        };
+    };
+    using tq::selection;
+    const bool random = options.decode.select == selection::sample ||
+                        !options.rollout.sampling.greedy();
+    tq::direct_transfer q{bench.baseline, bench.reward, options.rollout};
+    const auto transfer = [&](std::size_t seed) {
+        tq::decode_options tilted = options.decode;
+        tilted.seed = seed;
+        return tq::decoder{bench.policy, q,
+                           options.anchor == "policy" ? bench.policy : bench.baseline, tilted};
+    };
+
+    const auto all = tq::whole_vocabulary;
+    const outcome plain_sampled = bench.run("plain", options.seeds, plain(selection::sample, all));
+    const outcome plain_greedy = bench.run("plain greedy", 1, plain(selection::argmax, 1));
+    const outcome base_sampled = bench.run("baseline", options.seeds, baseline(selection::sample, all));
+    const outcome base_greedy = bench.run("baseline greedy", 1, baseline(selection::argmax, 1));
+    const outcome steered = bench.run("TQ*", random ? options.seeds : 1, transfer);
+
+    fmt::print("{} prompts of {}, up to {} tokens, {} seed(s) for what is sampled\n"
+               "TQ*: alpha {}, top_k {}, horizon {}, {} rollout(s) at temperature {}, {} of the "
+               "{}-anchored tilt\n\n"
+               "{:<18} {:<16} {:<14} {:>8} {:>16}   {}\n",
+               bench.prompts.size(), options.prompts.substr(options.prompts.rfind('/') + 1),
+               options.tokens, options.seeds, options.decode.alpha, options.decode.top_k,
+               options.rollout.horizon, options.rollout.rollouts,
+               options.rollout.sampling.temperature, options.select, options.anchor, "method",
+               "reward", "  KL, nats", "tokens/s", "model tok./tok.", "TQ* minus it");
+    print_row("plain, sampled", plain_sampled, steered);
+    print_row("plain, greedy", plain_greedy, steered);
+    print_row("baseline, sampled", base_sampled, steered);
+    print_row("baseline, greedy", base_greedy, steered);
+    print_row("TQ*", steered, steered);
+
+    nlohmann::json json{{"prompts", bench.prompts.size()}, {"seeds", options.seeds},
+                        {"decode", options.decode}, {"rollout", options.rollout},
+                        {"anchor", options.anchor}};
+    add(json, "plain", plain_sampled);
+    add(json, "plain_greedy", plain_greedy);
+    add(json, "baseline", base_sampled);
+    add(json, "baseline_greedy", base_greedy);
+    add(json, "tq", steered);
+    const auto z = [&](const outcome& other) {
+        return tq::compare_paired(steered.reward, other.reward).z();
+    };
+    json["z_tq_over_plain"] = z(plain_sampled);
+    json["z_tq_over_baseline"] = z(base_sampled);
+    json["z_tq_over_baseline_greedy"] = z(base_greedy);
+    fmt::print("\n{}\n", json.dump());
+}
+
+settings read_settings(int argc, char** argv) {
+    settings options;
+    CLI::App app{"Plain model, baseline and TQ* over held-out prompts"};
+    app.add_flag("--quick", options.quick, "8 prompts, 12 tokens, 1 seed");
+    app.add_option("--prompts", options.prompts, "JSON lines with \"prompt\"")->capture_default_str();
+    app.add_option("--limit", options.limit, "how many of them")->capture_default_str();
+    app.add_option("--tokens", options.tokens, "answer length")->capture_default_str();
+    app.add_option("--together", options.together, "prompts decoded together")->capture_default_str();
+    app.add_option("--seeds", options.seeds, "samples per prompt")->capture_default_str();
+    app.add_option("--lora", options.lora, "baseline adapter")->capture_default_str();
+    app.add_option("--alpha", options.decode.alpha)->capture_default_str();
+    app.add_option("--top-k", options.decode.top_k)->capture_default_str();
+    app.add_option("--horizon", options.rollout.horizon)->capture_default_str();
+    app.add_option("--rollouts", options.rollout.rollouts)->capture_default_str();
+    app.add_option("--rollout-temperature", options.rollout.sampling.temperature)
+        ->capture_default_str();
+    app.add_option("--anchor", options.anchor)->check(CLI::IsMember({"policy", "baseline"}))
+        ->capture_default_str();
+    app.add_option("--select", options.select)->check(CLI::IsMember({"argmax", "sample"}))
+        ->capture_default_str();
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        std::exit(app.exit(error));
+    }
+    options.decode.select =
+        options.select == "argmax" ? tq::selection::argmax : tq::selection::sample;
+    if (options.quick) {
+        options.limit = 8;
+        options.tokens = 12;
+        options.seeds = 1;
+    }
+    return options;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    try {
+        run(read_settings(argc, argv));
+    } catch (const std::exception& error) {
+        fmt::print(stderr, "demo: {}\n", error.what());
+        return 1;
+    }
+}

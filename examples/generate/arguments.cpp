@@ -1,0 +1,155 @@
+#include "arguments.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <map>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "../support/defaults.hpp"
+
+namespace {
+
+const std::map<std::string, method> method_names{
+    {"plain", method::plain}, {"baseline", method::baseline}, {"tq", method::tq}};
+const std::map<std::string, anchor> anchor_names{{"policy", anchor::policy},
+                                                 {"baseline", anchor::baseline}};
+const std::map<std::string, tq::selection> selection_names{{"sample", tq::selection::sample},
+                                                           {"argmax", tq::selection::argmax}};
+
+void add_model_options(CLI::App& app, arguments& args) {
+    app.add_option("--model", args.model, "GGUF file of the policy [the cached demo model]")
+        ->group("Models");
+    app.add_option("--baseline-model", args.baseline_model, "GGUF file of the baseline [the policy's]")
+        ->group("Models");
+    app.add_option("--lora", args.lora, "LoRA adapter (GGUF) that makes the baseline")
+        ->group("Models");
+    app.add_option("--lora-scale", args.lora_scale, "its strength; 0 = without it")
+        ->capture_default_str()->group("Models");
+    app.add_option("--reward", args.reward, "linear reward head (safetensors)")->group("Models");
+    app.add_option("--reward-model", args.reward_model, "GGUF file the head reads [the policy's]")
+        ->group("Models");
+    app.add_option("--threads", args.threads, "threads for the models; 0 = all cores")
+        ->capture_default_str()->group("Models");
+}
+
+void add_prompt_options(CLI::App& app, arguments& args) {
+    auto* prompt = app.add_option("-p,--prompt", args.prompts, "a prompt; may be given several times")
+                       ->group("Prompts");
+    app.add_option("-f,--prompts", args.prompt_file,
+                   "file of prompts: one a line, or JSON lines with \"prompt\"")
+        ->excludes(prompt)->group("Prompts");
+    app.add_option("--limit", args.limit, "use the first N prompts of the file; 0 = all")
+        ->capture_default_str()->group("Prompts");
+    app.add_option("--system", args.system, "system message")->group("Prompts");
+    app.add_option("--baseline-system", args.baseline_system,
+                   "system message that the baseline sees instead")->group("Prompts");
+    app.add_option("-n,--tokens", args.tokens, "longest answer, in tokens")
+        ->capture_default_str()->check(CLI::PositiveNumber)->group("Prompts");
+}
+
+void add_decoding_options(CLI::App& app, arguments& args) {
+    const auto choose = [&](const char* name, auto& value, const auto& names, const char* help) {
+        return app.add_option(name, value, help)
+            ->transform(CLI::CheckedTransformer(names, CLI::ignore_case))->group("Decoding");
+    };
+    app.add_option("-a,--alpha", args.decode.alpha,
+                   "strength of the tilt in units of the reward; (0, inf], inf = the plain model")
+        ->capture_default_str()->group("Decoding");
+    app.add_option("-k,--top-k", args.decode.top_k, "candidates per step; >= 1")
+        ->capture_default_str()->group("Decoding");
+    app.add_option("--horizon", args.rollout.horizon,
+                   "tokens of a rollout at most; 0 = judge the candidate as it stands")
+        ->capture_default_str()->group("Decoding");
+    app.add_option("--rollouts", args.rollout.rollouts, "rollouts per candidate; >= 1")
+        ->capture_default_str()->group("Decoding");
+    app.add_option("--rollout-temperature", args.rollout.sampling.temperature,
+                   "temperature of the rollouts; 0 = greedy, 1 = the baseline as it is")
+        ->capture_default_str()->group("Decoding");
+    app.add_option("--rollout-top-p", args.rollout.sampling.top_p, "nucleus of the rollouts; (0, 1]")
+        ->capture_default_str()->group("Decoding");
+    app.add_option("-t,--temperature", args.decode.temperature,
+                   "temperature of the policy; 1 = as trained")
+        ->capture_default_str()->group("Decoding");
+    choose("--anchor", args.anchor, anchor_names, "which model is tilted: policy or [baseline]");
+    choose("--select", args.decode.select, selection_names, "how TQ* picks: [argmax] or sample");
+    choose("--others-select", args.others_select, selection_names,
+           "how plain and baseline pick: argmax or [sample]");
+    choose("--methods", args.methods, method_names, "what is shown, of plain, baseline, tq [all]")
+        ->delimiter(',');
+    app.add_option("-s,--seed", args.decode.seed, "the same seed gives the same text")
+        ->capture_default_str()->group("Decoding");
+}
+
+/// Fills in the demo: its model, baseline and reward, where the user named none.
+void fill_defaults(arguments& args) {
+    const bool demo = args.model.empty();
+    if (demo) args.model = demo_defaults::model();
+    if (args.reward.empty()) {
+        if (!demo) throw tq::invalid_option{"--reward is needed with --model: a head that fits it"};
+        args.reward = demo_defaults::reward_head();
+    }
+    const bool own_baseline = !args.baseline_model.empty() || !args.baseline_system.empty();
+    if (demo && args.lora.empty() && !own_baseline) args.lora = demo_defaults::baseline_lora();
+    if (args.prompts.empty() && args.prompt_file.empty()) {
+        args.prompt_file = demo_defaults::prompts();
+        if (args.limit == 0) args.limit = 3;
+    }
+    if (args.threads == 0) args.threads = demo_defaults::threads();
+}
+
+std::string prompt_of(const std::string& line, const std::string& where) {
+    if (line.front() != '{') return line;
+    const auto json = nlohmann::json::parse(line, nullptr, false);
+    if (!json.is_object() || !json.contains("prompt") || !json["prompt"].is_string())
+        throw tq::invalid_option{where + ": must be a JSON object with a string \"prompt\""};
+    return json["prompt"];
+}
+
+}  // namespace
+
+arguments read_arguments(int argc, char** argv) {
+    arguments args;
+    CLI::App app{"Aligns a language model while it decodes: the plain model, an aligned baseline and "
+                 "Transfer Q* side by side. Without arguments: a demo on the cached model."};
+    app.set_version_flag("--version", "tq " TQSTAR_VERSION_STRING);
+    add_model_options(app, args);
+    add_prompt_options(app, args);
+    add_decoding_options(app, args);
+    app.add_flag("--json", args.json, "print one JSON object per answer, then a summary")
+        ->group("Output");
+    app.add_option("--trace", args.trace,
+                   "write the candidates of every TQ* step (log pi, Q, error, log p) as JSON lines")
+        ->group("Output");
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::Success& done) {  // --help, --version
+        std::exit(app.exit(done));
+    } catch (const CLI::ParseError& error) {
+        throw tq::invalid_option{std::string{error.what()} + " (see --help)"};
+    }
+    fill_defaults(args);
+    check(args.decode, "generate");
+    check(args.rollout, "generate");
+    return args;
+}
+
+std::vector<std::string> read_prompts(const arguments& args) {
+    if (args.prompt_file.empty()) return args.prompts;
+    std::ifstream file{args.prompt_file};
+    if (!file) throw tq::invalid_option{"prompts: cannot read " + args.prompt_file};
+    std::vector<std::string> prompts;
+    std::size_t number = 0;
+    for (std::string line; std::getline(file, line);) {
+        ++number;
+        if (!line.empty() && line.back() == '\r') line.pop_back();
+        if (line.find_first_not_of(" \t") == std::string::npos) continue;
+        prompts.push_back(prompt_of(line, fmt::format("{}:{}", args.prompt_file, number)));
+        if (prompts.size() == args.limit) break;
+    }
+    if (prompts.empty()) throw tq::invalid_option{"prompts: no prompt in " + args.prompt_file};
+    return prompts;
+}

@@ -1,0 +1,51 @@
+#pragma once
+// What the user asks of `generate`.
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include <tq/tq.hpp>
+
+/// A decoding that is shown beside the others.
+enum class method { plain, baseline, tq };
+
+/// Which model is tilted.
+enum class anchor { policy, baseline };
+
+struct arguments {
+    // models
+    std::string model;           // GGUF of the policy
+    std::string baseline_model;  // GGUF of the baseline; empty = the policy's
+    std::string lora;            // adapter of the baseline; empty = none
+    double lora_scale = 1.0;
+    std::string reward;          // safetensors head
+    std::string reward_model;    // GGUF the head reads; empty = the policy's
+    std::size_t threads = 0;     // 0 = all cores
+
+    // prompts
+    std::vector<std::string> prompts;
+    std::string prompt_file;
+    std::size_t limit = 0;  // prompts of the file; 0 = all
+    std::string system, baseline_system;
+    std::size_t tokens = 32;
+
+    // decoding
+    std::vector<method> methods = {method::plain, method::baseline, method::tq};
+    tq::decode_options decode = {.alpha = 0.1, .top_k = 8, .select = tq::selection::argmax};
+    tq::rollout_options rollout = {};
+    ::anchor anchor = ::anchor::baseline;
+    tq::selection others_select = tq::selection::sample;  // for plain and baseline
+
+    // output
+    bool json = false;
+    std::string trace;
+};
+
+/// Reads the command line. Exits after --help and --version; throws tq::invalid_option with one clear
+/// line for anything wrong.
+[[nodiscard]] arguments read_arguments(int argc, char** argv);
+
+/// The prompts: those given, or those of the file (a prompt a line, or JSON lines with "prompt").
+/// Throws tq::invalid_option naming file and line.
+[[nodiscard]] std::vector<std::string> read_prompts(const arguments& args);

@@ -1,0 +1,127 @@
+// generate: the plain model, an aligned baseline and Transfer Q* side by side.
+
+#include <chrono>
+#include <cstdio>
+#include <exception>
+#include <optional>
+
+#include <fmt/format.h>
+#include <tq/adapters/llama_cpp/llama_cpp.hpp>
+#include <tq/tq.hpp>
+
+#include "arguments.hpp"
+#include "report.hpp"
+
+namespace {
+
+namespace llama = tq::llama_cpp;
+
+/// Everything that is loaded: one set of weights where the files are the same.
+struct models {
+    explicit models(const arguments& args)
+        : policy_model{args.model},
+          baseline_model{args.baseline_model.empty() ? policy_model
+                                                     : llama::model{args.baseline_model}},
+          policy{policy_model, {.threads = args.threads}},
+          baseline{baseline_model, {.lora = args.lora, .lora_scale = static_cast<float>(args.lora_scale),
+                                    .threads = args.threads}},
+          reward{args.reward_model.empty() ? policy_model : llama::model{args.reward_model},
+                 args.reward, {.threads = args.threads}} {
+        if (!llama::same_vocabulary(policy_model, baseline_model))
+            throw tq::invalid_option{"--baseline-model: its vocabulary differs from the policy's; "
+                                     "both must share one tokenizer for now"};
+    }
+
+    [[nodiscard]] std::size_t tokens_decoded() const {
+        return policy.tokens_decoded() + baseline.tokens_decoded() + reward.tokens_decoded();
+    }
+
+    llama::model policy_model, baseline_model;
+    llama::language_model policy, baseline;
+    llama::reward_head reward;
+};
+
+/// Decodes one answer, streaming it to the report.
+template <class Decoder>
+answer decode_one(models& models, Decoder& decode, const tq::token_list& prompt,
+                  std::size_t prompt_index, method method, const arguments& args, report& report) {
+    report.begin_answer(method);
+    const std::size_t before = models.tokens_decoded();
+    const auto start = std::chrono::steady_clock::now();
+    llama::utf8_stream text{models.policy_model};
+    answer result{.prompt = prompt_index, .method = method};
+    auto stream = decode.generate(prompt, args.tokens, prompt_index);
+    for (const tq::step& step : stream) {
+        if (method == method::tq) {
+            std::vector<std::string> candidates;
+            for (const tq::token_id token : step.distribution.tokens)
+                candidates.push_back(models.policy_model.piece(token));
+            report.trace(step, prompt_index, candidates);
+        }
+        if (!step.ends) report.piece(text.push(step.token));
+    }
+    report.piece(text.finish());
+    result.seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    result.model_tokens = models.tokens_decoded() - before;
+    result.text = models.policy_model.detokenize(stream.answer());
+    result.tokens = stream.answer().size();
+    result.finished = stream.finished();
+    result.kl = stream.kl();
+    const tq::answer_view whole{prompt, stream.answer(), stream.finished()};
+    tq::score_answers(models.reward, {&whole, 1}, {&result.reward, 1});
+    report.end_answer(result);
+    return result;
+}
+
+/// The three decodings of one prompt. All are the same decoder with other parts.
+void decode_all(models& models, const arguments& args, const tq::token_list& prompt,
+                std::size_t index, report& report) {
+    tq::decode_options others = args.decode;
+    others.select = args.others_select;
+    others.top_k = others.select == tq::selection::argmax ? 1 : tq::whole_vocabulary;
+    for (const method method : args.methods) {
+        const auto run = [&](auto&& decode) {
+            decode_one(models, decode, prompt, index, method, args, report);
+        };
+        tq::direct_transfer q{models.baseline, models.reward, args.rollout};
+        if (method == method::plain)
+            run(tq::decoder{models.policy, tq::zero_value{}, others});
+        else if (method == method::baseline)
+            run(tq::decoder{models.policy, tq::zero_value{}, models.baseline, others});
+        else if (args.anchor == anchor::policy)
+            run(tq::decoder{models.policy, q, args.decode});
+        else
+            run(tq::decoder{models.policy, q, models.baseline, args.decode});
+    }
+}
+
+void run(const arguments& args) {
+    const std::vector<std::string> prompts = read_prompts(args);
+    report report{args, prompts};
+    models models{args};
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+        const tq::token_list prompt = models.policy_model.chat_prompt(prompts[i], args.system);
+        if (!args.baseline_system.empty())
+            models.baseline.set_prompt_override(
+                {.replaces = prompt,
+                 .with = models.baseline_model.chat_prompt(prompts[i], args.baseline_system)});
+        report.begin_prompt(i);
+        decode_all(models, args, prompt, i, report);
+    }
+    report.summary();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    try {
+        run(read_arguments(argc, argv));
+    } catch (const tq::invalid_option& error) {
+        fmt::print(stderr, "generate: {}\n", error.what());
+        return 2;
+    } catch (const std::exception& error) {
+        fmt::print(stderr, "generate: {}\n", error.what());
+        return 1;
+    }
+}

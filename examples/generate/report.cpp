@@ -1,0 +1,158 @@
+#include "report.hpp"
+
+#include <cstdio>
+#include <unistd.h>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <tq/ext/json/json.hpp>
+
+namespace {
+
+tq::value_estimate average(const std::vector<answer>& answers, double (*figure)(const answer&)) {
+    std::vector<double> values;
+    for (const answer& answer : answers) values.push_back(figure(answer));
+    return tq::mean_estimate(values);
+}
+
+double total(const std::vector<answer>& answers, double (*figure)(const answer&)) {
+    double sum = 0;
+    for (const answer& answer : answers) sum += figure(answer);
+    return sum;
+}
+
+double reward_of(const answer& answer) { return answer.reward; }
+double kl_of(const answer& answer) { return answer.kl; }
+double tokens_of(const answer& answer) { return static_cast<double>(answer.tokens); }
+double seconds_of(const answer& answer) { return answer.seconds; }
+double model_tokens_of(const answer& answer) { return static_cast<double>(answer.model_tokens); }
+
+/// JSON text that survives answers cut in the middle of a character.
+std::string dump(const nlohmann::json& json) {
+    return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+}  // namespace
+
+const char* name_of(method method) {
+    switch (method) {
+        case method::plain: return "plain";
+        case method::baseline: return "baseline";
+        case method::tq: return "TQ*";
+    }
+    return "?";
+}
+
+report::report(const arguments& args, const std::vector<std::string>& prompts)
+    : args_{args}, prompts_{prompts},
+      show_progress_{isatty(STDERR_FILENO) && (args.json || !isatty(STDOUT_FILENO))} {
+    if (args.trace.empty()) return;
+    trace_.open(args.trace);
+    if (!trace_) throw tq::invalid_option{"--trace: cannot write " + args.trace};
+}
+
+void report::begin_prompt(std::size_t prompt) {
+    prompt_ = prompt;
+    if (!args_.json)
+        fmt::print("\n[{}/{}] {}\n", prompt + 1, prompts_.size(), prompts_[prompt]);
+}
+
+void report::begin_answer(method method) {
+    method_ = method;
+    position_ = 0;
+    if (!args_.json) fmt::print("\n  {:<9} ", name_of(method));
+    std::fflush(stdout);
+    progress(false);
+}
+
+void report::piece(const std::string& text) {
+    ++position_;
+    progress(false);
+    if (args_.json) return;
+    std::string indented;  // an answer's own line breaks keep the margin
+    for (const char c : text) {
+        indented += c;
+        if (c == '\n') indented += std::string(12, ' ');
+    }
+    fmt::print("{}", indented);
+    std::fflush(stdout);
+}
+
+void report::end_answer(const answer& answer) {
+    progress(true);
+    answers_[answer.method].push_back(answer);
+    if (!args_.json) {
+        fmt::print("\n            -- reward {:.3f} | KL {:.1f} nats | {} tokens, {:.1f}/s | {:.0f} "
+                   "model tokens each\n",
+                   answer.reward, answer.kl, answer.tokens, answer.tokens_per_second(),
+                   static_cast<double>(answer.model_tokens) /
+                       static_cast<double>(std::max<std::size_t>(answer.tokens, 1)));
+    } else {
+        fmt::print("{}\n", dump({{"prompt", prompts_[answer.prompt]},
+                                 {"method", name_of(answer.method)},
+                                 {"text", answer.text},
+                                 {"tokens", answer.tokens},
+                                 {"finished", answer.finished},
+                                 {"reward", answer.reward},
+                                 {"kl", answer.kl},
+                                 {"seconds", answer.seconds},
+                                 {"model_tokens", answer.model_tokens}}));
+    }
+    std::fflush(stdout);
+}
+
+void report::summary() const {
+    if (args_.json) return summary_json();
+    fmt::print("\nover {} prompts, up to {} tokens   (mean +- standard error over the prompts)\n\n"
+               "  {:<9} {:>16} {:>16} {:>10} {:>22}\n",
+               prompts_.size(), args_.tokens, "", "reward", "KL, nats", "tokens/s",
+               "model tokens per token");
+    for (const auto& [method, answers] : answers_) {
+        const tq::value_estimate reward = average(answers, reward_of), kl = average(answers, kl_of);
+        const double tokens = total(answers, tokens_of);
+        fmt::print("  {:<9} {:>7.3f} +- {:<5.3f} {:>7.1f} +- {:<5.1f} {:>10.1f} {:>22.1f}\n",
+                   name_of(method), reward.q, reward.standard_error, kl.q, kl.standard_error,
+                   tokens / total(answers, seconds_of), total(answers, model_tokens_of) / tokens);
+    }
+}
+
+void report::summary_json() const {
+    nlohmann::json methods;
+    for (const auto& [method, answers] : answers_) {
+        const tq::value_estimate reward = average(answers, reward_of), kl = average(answers, kl_of);
+        const double tokens = total(answers, tokens_of);
+        methods[name_of(method)] = {
+            {"reward", reward.q},
+            {"se_reward", reward.standard_error},
+            {"kl", kl.q},
+            {"se_kl", kl.standard_error},
+            {"tokens_per_second", tokens / total(answers, seconds_of)},
+            {"model_tokens_per_token", total(answers, model_tokens_of) / tokens}};
+    }
+    fmt::print("{}\n", dump({{"summary", methods},
+                             {"prompts", prompts_.size()},
+                             {"decode", args_.decode},
+                             {"rollout", args_.rollout},
+                             {"anchor", args_.anchor == anchor::policy ? "policy" : "baseline"}}));
+}
+
+void report::trace(const tq::step& step, std::size_t prompt,
+                   const std::vector<std::string>& candidate_texts) {
+    if (!trace_.is_open()) return;
+    nlohmann::json json = step;
+    json["prompt"] = prompt;
+    for (std::size_t i = 0; i < candidate_texts.size(); ++i)
+        json["candidates"][i]["text"] = candidate_texts[i];
+    trace_ << dump(json) << '\n' << std::flush;
+    if (!trace_) throw tq::backend_error{"--trace: writing " + args_.trace + " failed"};
+}
+
+void report::progress(bool done) {
+    if (!show_progress_) return;
+    if (done)
+        fmt::print(stderr, "\r\033[K");
+    else
+        fmt::print(stderr, "\r\033[Kprompt {}/{}, {}: token {}/{}", prompt_ + 1, prompts_.size(),
+                   name_of(method_), position_, args_.tokens);
+    std::fflush(stderr);
+}

@@ -1,0 +1,60 @@
+#pragma once
+// What `generate` prints: answers as they come, then a table; or JSON lines.
+
+#include <cstddef>
+#include <fstream>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <tq/tq.hpp>
+
+#include "arguments.hpp"
+
+/// A finished answer and its figures.
+struct answer {
+    std::size_t prompt = 0;
+    ::method method = method::plain;
+    std::string text;
+    std::size_t tokens = 0;        // emitted, end token left out
+    bool finished = false;         // ended by the model, not by the limit
+    double reward = 0;
+    double kl = 0;                 // divergence from the policy along the answer, nats
+    double seconds = 0;
+    std::size_t model_tokens = 0;  // of policy, baseline and reward together
+
+    [[nodiscard]] double tokens_per_second() const {
+        return static_cast<double>(tokens) / seconds;
+    }
+};
+
+[[nodiscard]] const char* name_of(method method);
+
+/// Prints to standard output; a progress line goes to standard error if that is a terminal and the
+/// text is not streamed to one.
+class report {
+public:
+    report(const arguments& args, const std::vector<std::string>& prompts);
+
+    void begin_prompt(std::size_t prompt);
+    void begin_answer(method method);
+    void piece(const std::string& text);  // one more token's worth of text
+    void end_answer(const answer& answer);
+    void summary() const;
+
+    /// Appends one step of TQ* to the trace file, if there is one.
+    void trace(const tq::step& step, std::size_t prompt,
+               const std::vector<std::string>& candidate_texts);
+
+private:
+    void progress(bool done);
+    void summary_json() const;
+
+    const arguments& args_;
+    const std::vector<std::string>& prompts_;
+    std::ofstream trace_;
+    std::map<method, std::vector<answer>> answers_;
+    bool show_progress_;
+    std::size_t prompt_ = 0, position_ = 0;
+    method method_ = method::plain;
+};

@@ -1,0 +1,49 @@
+#pragma once
+// Where the demo finds its files.
+
+#include <cstddef>
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+#include <thread>
+
+#include <tq/core/error.hpp>
+
+namespace demo_defaults {
+
+/// The folder that cmake/build_llama and cmake/fetch_model fill.
+[[nodiscard]] inline std::filesystem::path cache() {
+    const auto variable = [](const char* name) {
+        const char* value = std::getenv(name);
+        return std::string{value ? value : ""};
+    };
+    if (const std::string own = variable("TQSTAR_CACHE"); !own.empty()) return own;
+    if (const std::string user = variable("XDG_CACHE_HOME"); !user.empty())
+        return std::filesystem::path{user} / "tq";
+    return std::filesystem::path{variable("HOME")} / ".cache" / "tq";
+}
+
+/// TQ_MODEL if it is set, else the cached model. Throws invalid_option if there is none.
+[[nodiscard]] inline std::string model() {
+    if (const char* given = std::getenv("TQ_MODEL"); given && *given) return given;
+    for (const char* kind : {"bf16", "q8_0"}) {
+        const auto path = cache() / "models" /
+                          (std::string{"smollm2-135m-instruct-"} + kind + ".gguf");
+        if (std::filesystem::exists(path)) return path.string();
+    }
+    throw tq::invalid_option{"no model: give --model FILE.gguf, or let cmake/fetch_model fetch the "
+                             "demo's into " + (cache() / "models").string()};
+}
+
+[[nodiscard]] inline std::string asset(const char* name) {
+    return std::string{TQSTAR_ASSETS_DIR} + "/" + name;
+}
+[[nodiscard]] inline std::string reward_head() { return asset("valence_head.safetensors"); }
+[[nodiscard]] inline std::string baseline_lora() { return asset("baseline_valence_dpo.gguf"); }
+[[nodiscard]] inline std::string prompts() { return asset("prompts.test.jsonl"); }
+
+[[nodiscard]] inline std::size_t threads() {
+    return std::max(1U, std::thread::hardware_concurrency());
+}
+
+}  // namespace demo_defaults

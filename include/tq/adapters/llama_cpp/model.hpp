@@ -1,0 +1,212 @@
+#pragma once
+// model: the weights and the vocabulary of a GGUF file.
+
+#include <llama.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "../../core/error.hpp"
+#include "../../core/token.hpp"
+#include "log.hpp"
+
+namespace tq::llama_cpp {
+
+struct model_options {
+    int gpu_layers = 0;    ///< [0, inf); layers kept on the GPU; 0 = none
+    bool use_mmap = true;  ///< map the file instead of reading it; false = read it into memory
+};
+
+struct tokenize_options {
+    bool add_special = false;    ///< add the begin (end) token where the model wants one
+    bool parse_special = false;  ///< read "<|im_start|>" and the like as one token
+};
+
+/// A loaded GGUF model. Copies share the weights: give one to a policy, a baseline and a reward and
+/// it is loaded once. Const members may be called from several threads.
+class model {
+public:
+    /// Throws invalid_option if `path` is not a GGUF file that llama.cpp can load.
+    explicit model(const std::string& path, model_options options = {}) : state_{load(path, options)} {}
+
+    /// The tokens of `text` (UTF-8).
+    [[nodiscard]] token_list tokenize(std::string_view text, tokenize_options options = {}) const {
+        constexpr auto longest = static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max());
+        check_option(text.size() < longest, "model::tokenize", "text size", text.size(),
+                     "below 2^31 - 1 bytes");
+        const auto size = static_cast<std::int32_t>(text.size());
+        token_list tokens(text.size() + 2);  // no token is empty; 2 for the special ones
+        for (int attempt = 0; attempt < 2; ++attempt) {
+            const std::int32_t count = llama_tokenize(
+                state_->vocab, text.data(), size, tokens.data(),
+                static_cast<std::int32_t>(tokens.size()), options.add_special, options.parse_special);
+            tokens.resize(static_cast<std::size_t>(count < 0 ? -std::int64_t{count} : count));
+            if (count >= 0) return tokens;
+        }
+        throw backend_error{"model::tokenize: llama.cpp did not tokenize the text"};
+    }
+
+    /// The text of `tokens`; control tokens are left out unless `special`.
+    /// Throws invalid_option if a token is outside [0, vocab_size()).
+    [[nodiscard]] std::string detokenize(token_view tokens, bool special = false) const {
+        for (const token_id token : tokens) check_token(token);
+        const auto count = static_cast<std::int32_t>(tokens.size());
+        return grown(8 * tokens.size() + 16, [&](char* text, std::int32_t size) {
+            return llama_detokenize(state_->vocab, tokens.data(), count, text, size, false, special);
+        });
+    }
+
+    /// The bytes of one token: not always whole characters (utf8_stream puts them together).
+    /// Control tokens are empty unless `special`.
+    [[nodiscard]] std::string piece(token_id token, bool special = false) const {
+        check_token(token);
+        return grown(32, [&](char* text, std::int32_t size) {
+            return llama_token_to_piece(state_->vocab, token, text, size, 0, special);
+        });
+    }
+
+    /// The tokens of a conversation's start, up to where the model's answer begins, by the model's
+    /// own chat template. No system turn if `system` is empty: defaults that a template would put
+    /// there by itself are left out. Special tokens written out in the texts count as special.
+    /// Throws invalid_option if the model has no template, or one that llama.cpp does not know.
+    [[nodiscard]] token_list chat_prompt(std::string_view user, std::string_view system = "") const {
+        token_list tokens =
+            tokenize(chat_text(user, system), {.add_special = true, .parse_special = true});
+        const token_id begin = llama_vocab_bos(state_->vocab);
+        if (tokens.size() > 1 && tokens[0] == begin && tokens[1] == begin)
+            tokens.erase(tokens.begin());  // the template had written it already
+        return tokens;
+    }
+
+    /// The text that chat_prompt tokenizes.
+    [[nodiscard]] std::string chat_text(std::string_view user, std::string_view system = "") const {
+        const char* pattern = llama_model_chat_template(state_->weights, nullptr);
+        if (pattern == nullptr)
+            throw invalid_option{"model::chat_prompt: " + state_->path + " has no chat template"};
+        const std::string user_text{user}, system_text{system};
+        const llama_chat_message turns[] = {{"system", system_text.c_str()},
+                                            {"user", user_text.c_str()}};
+        const std::size_t skip = system.empty() ? 1 : 0;
+        std::string text(2 * (user.size() + system.size()) + 256, '\0');
+        for (int attempt = 0; attempt < 2; ++attempt) {
+            const auto room = static_cast<std::int32_t>(text.size());
+            const std::int32_t size = llama_chat_apply_template(pattern, turns + skip, 2 - skip,
+                                                                true, text.data(), room);
+            if (size < 0) break;
+            text.resize(static_cast<std::size_t>(size));
+            if (size <= room) return text;
+        }
+        throw invalid_option{"model::chat_prompt: llama.cpp does not know the chat template of " +
+                             state_->path};
+    }
+
+    [[nodiscard]] std::size_t vocab_size() const noexcept { return state_->vocab_size; }
+
+    /// Every token that ends an answer.
+    [[nodiscard]] token_view end_tokens() const noexcept { return state_->end_tokens; }
+
+    /// Numbers in one hidden state.
+    [[nodiscard]] std::size_t hidden_size() const noexcept {
+        return static_cast<std::size_t>(llama_model_n_embd(state_->weights));
+    }
+
+    /// The longest sequence, in tokens, that the model was trained on.
+    [[nodiscard]] std::size_t trained_context() const noexcept {
+        return static_cast<std::size_t>(llama_model_n_ctx_train(state_->weights));
+    }
+
+    /// Architecture, size and weight format, as llama.cpp words it.
+    [[nodiscard]] std::string description() const {
+        char text[256] = {};
+        llama_model_desc(state_->weights, text, sizeof text);
+        return text;
+    }
+
+    [[nodiscard]] const std::string& path() const noexcept { return state_->path; }
+
+    /// llama.cpp's own handle; valid as long as a copy of this model lives.
+    [[nodiscard]] llama_model* handle() const noexcept { return state_->weights; }
+
+private:
+    struct state {
+        state() = default;
+        state(const state&) = delete;
+        state& operator=(const state&) = delete;
+        ~state() {
+            if (weights != nullptr) llama_model_free(weights);
+        }
+
+        std::string path;
+        llama_model* weights = nullptr;
+        const llama_vocab* vocab = nullptr;
+        std::size_t vocab_size = 0;
+        token_list end_tokens;
+    };
+
+    static std::shared_ptr<const state> load(const std::string& path, model_options options) {
+        check_option(options.gpu_layers >= 0, "model", "gpu_layers", options.gpu_layers,
+                     "in [0, inf)");
+        check_option(std::ifstream{path}.good(), "model", "path", path, "a file that can be read");
+        detail::start_backend();
+        detail::first_error().clear();
+        llama_model_params params = llama_model_default_params();
+        params.n_gpu_layers = options.gpu_layers;
+        params.load_mode = options.use_mmap ? LLAMA_LOAD_MODE_MMAP : LLAMA_LOAD_MODE_NONE;
+        auto loaded = std::make_shared<state>();
+        loaded->path = path;
+        loaded->weights = llama_model_load_from_file(path.c_str(), params);
+        check_option(loaded->weights != nullptr, "model", "path", path,
+                     "a GGUF file that llama.cpp can load" + detail::reason());
+        read_vocabulary(*loaded);
+        return loaded;
+    }
+
+    static void read_vocabulary(state& loaded) {
+        loaded.vocab = llama_model_get_vocab(loaded.weights);
+        const std::int32_t size = llama_vocab_n_tokens(loaded.vocab);
+        check_option(size > 0, "model", "path", loaded.path, "a model with a vocabulary");
+        loaded.vocab_size = static_cast<std::size_t>(size);
+        for (token_id token = 0; token < size; ++token)
+            if (llama_vocab_is_eog(loaded.vocab, token)) loaded.end_tokens.push_back(token);
+    }
+
+    void check_token(token_id token) const {
+        check_option(token >= 0 && static_cast<std::size_t>(token) < vocab_size(), "model", "token",
+                     token, "in [0, " + std::to_string(vocab_size()) + ")");
+    }
+
+    /// Calls write(buffer, size), which answers with the size written, or minus the size it needs.
+    template <class Write>
+    static std::string grown(std::size_t guess, Write write) {
+        std::string text(guess, '\0');
+        for (int attempt = 0; attempt < 2; ++attempt) {
+            const std::int32_t size = write(text.data(), static_cast<std::int32_t>(text.size()));
+            text.resize(static_cast<std::size_t>(size < 0 ? -std::int64_t{size} : size));
+            if (size >= 0) return text;
+        }
+        throw backend_error{"model: llama.cpp did not write the text of the tokens"};
+    }
+
+    std::shared_ptr<const state> state_;
+};
+
+/// True if the same token id means the same text in both: such models can share sequences.
+[[nodiscard]] inline bool same_vocabulary(const model& a, const model& b) {
+    const llama_vocab* first = llama_model_get_vocab(a.handle());
+    const llama_vocab* second = llama_model_get_vocab(b.handle());
+    if (first == second) return true;
+    if (a.vocab_size() != b.vocab_size()) return false;
+    const auto size = static_cast<token_id>(a.vocab_size());
+    for (token_id token = 0; token < size; ++token)
+        if (std::strcmp(llama_vocab_get_text(first, token), llama_vocab_get_text(second, token)) != 0)
+            return false;
+    return true;
+}
+
+}  // namespace tq::llama_cpp
