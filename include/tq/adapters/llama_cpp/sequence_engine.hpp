@@ -1,0 +1,232 @@
+#pragma once
+// sequence_engine: one output row for each of many sequences, decoding only what is new.
+
+#include <algorithm>
+#include <cstddef>
+#include <numeric>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "../../core/error.hpp"
+#include "../../core/token.hpp"
+#include "context.hpp"
+#include "prefix_cache.hpp"
+
+namespace tq::llama_cpp::detail {
+
+/// What a row is: logits of the next token [vocab], or the state of the last token after the final
+/// norm [hidden].
+///
+/// llama.cpp has no switch for "states without logits": a context that outputs states outputs them
+/// for every token of the batch, and multiplies each by the vocabulary matrix (a quarter of this
+/// kind of small model's work) on the way. So for states all tokens but the last of each sequence
+/// are decoded first with no output at all, which skips that matrix; then the last ones, as outputs.
+enum class row_kind { logits, states };
+
+class sequence_engine {
+public:
+    sequence_engine(model source, const language_model_options& options, row_kind kind)
+        : context_{std::move(source), options}, cache_{options.max_sequences}, kind_{kind} {}
+
+    [[nodiscard]] const model& source() const noexcept { return context_.source(); }
+    [[nodiscard]] std::size_t max_sequences() const noexcept { return cache_.size(); }
+    [[nodiscard]] std::size_t tokens_decoded() const noexcept { return tokens_decoded_; }
+    [[nodiscard]] std::size_t decodes() const noexcept { return decodes_; }
+    void reset_counters() noexcept { tokens_decoded_ = decodes_ = 0; }
+
+    void clear() {
+        context_.clear();
+        cache_.clear();
+    }
+
+    /// rows[i] belongs to sequences[i], views until the next call. Equal sequences share a row.
+    /// Throws invalid_option for sequences that are empty, too long or have tokens outside the
+    /// vocabulary. After any exception the cache is empty and the object usable.
+    [[nodiscard]] std::span<const logits_view> rows(std::span<const token_view> sequences) {
+        for (std::size_t i = 0; i < sequences.size(); ++i) check(sequences[i], i);
+        group_equal(sequences);
+        held_count_ = 0;
+        try {
+            for (std::size_t begin = 0; begin < distinct_.size();) {
+                const std::size_t end = end_of_group(begin);
+                run(begin, end);
+                begin = end;
+            }
+        } catch (...) {
+            clear();
+            throw;
+        }
+        rows_.resize(sequences.size());
+        for (std::size_t i = 0; i < sequences.size(); ++i) rows_[i] = distinct_rows_[which_[i]];
+        return rows_;
+    }
+
+private:
+    // A floor for the cells that stale slots may keep: they cost little beside a whole decode.
+    static constexpr std::size_t always_kept = 512;
+
+    void check(token_view sequence, std::size_t i) const {
+        const std::string where = "next_logits: sequence " + std::to_string(i);
+        check_option(!sequence.empty(), where, "size", 0, "at least 1 token");
+        check_option(sequence.size() <= context_.capacity(), where, "size", sequence.size(),
+                     "at most the context of " + std::to_string(context_.capacity()) +
+                         " tokens (raise the option `context`)");
+        const std::size_t vocab = context_.source().vocab_size();
+        for (std::size_t t = 0; t < sequence.size(); ++t)
+            if (sequence[t] < 0 || static_cast<std::size_t>(sequence[t]) >= vocab)
+                check_option(false, where, "token " + std::to_string(t), sequence[t],
+                             "in [0, " + std::to_string(vocab) + ")");
+    }
+
+    /// Sorts the sequences, so that those with a common prefix are neighbours and a prefix comes
+    /// before what it begins; keeps one of each.
+    void group_equal(std::span<const token_view> sequences) {
+        std::vector<std::size_t> order(sequences.size());
+        std::iota(order.begin(), order.end(), std::size_t{0});
+        std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+            return std::lexicographical_compare(sequences[a].begin(), sequences[a].end(),
+                                                sequences[b].begin(), sequences[b].end());
+        });
+        distinct_.clear();
+        shared_.clear();
+        which_.resize(sequences.size());
+        for (const std::size_t i : order) {
+            const token_view sequence = sequences[i];
+            const std::size_t shared =
+                distinct_.empty() ? 0 : common_prefix(distinct_.back(), sequence);
+            const bool equal = !distinct_.empty() && shared == sequence.size() &&
+                               shared == distinct_.back().size();
+            if (!equal) {
+                distinct_.push_back(sequence);
+                shared_.push_back(shared);
+            }
+            which_[i] = distinct_.size() - 1;
+        }
+        distinct_rows_.assign(distinct_.size(), logits_view{});
+    }
+
+    /// As many sequences from `begin` on as there are slots for, and cells.
+    [[nodiscard]] std::size_t end_of_group(std::size_t begin) {
+        std::size_t end = begin;
+        cells_ = 0;
+        while (end < distinct_.size() && end - begin < cache_.size()) {
+            const std::size_t more = distinct_[end].size() - (end == begin ? 0 : shared_new(end));
+            if (cells_ + more > context_.capacity()) break;
+            cells_ += more;
+            ++end;
+        }
+        return end;
+    }
+
+    /// How many tokens sequence i has in common with what its predecessor decodes. (The last token for a state is
+    /// decoded by itself, so it is not there for a successor.)
+    [[nodiscard]] std::size_t shared_new(std::size_t i) const {
+        return kind_ == row_kind::logits ? shared_[i]
+                                         : std::min(shared_[i], distinct_[i - 1].size() - 1);
+    }
+
+    void run(std::size_t begin, std::size_t end) {
+        if (try_run(begin, end)) return;
+        clear();  // cells that were duplicated over time are in the way: start afresh
+        if (!try_run(begin, end))
+            throw backend_error{"llama_decode: the KV cache of " +
+                                    std::to_string(context_.capacity()) + " tokens is too small for " +
+                                    std::to_string(cells_) + " (raise the option `context`)",
+                                1};
+    }
+
+    /// False if the KV cache is full; the cache must be cleared then.
+    [[nodiscard]] bool try_run(std::size_t begin, std::size_t end) {
+        const std::vector<token_view> group(distinct_.begin() + static_cast<std::ptrdiff_t>(begin),
+                                            distinct_.begin() + static_cast<std::ptrdiff_t>(end));
+        const cache_plan plan = cache_.place(group);
+        for (const cache_step& step : plan.steps) context_.carry_out(step);
+        // A decode attends to every cell up to the last used one and masks what is not its own, so
+        // stale slots cost time. They may hold as many cells as this call's sequences, or 512: then
+        // attention costs at most twice what it must, and a prompt that comes again is still there.
+        const std::size_t room = context_.capacity() - cells_;
+        for (const std::size_t slot : cache_.trim(std::min(std::max(cells_, always_kept), room)))
+            context_.drop(slot);
+        slots_.clear();
+        for (const cache_place& place : plan.places)
+            slots_.push_back(static_cast<llama_seq_id>(place.slot));
+        collect(begin, plan.places);
+        const bool last_group = end == distinct_.size();
+        if (kind_ == row_kind::logits) return decode(body_, begin, last_group);
+        return decode(body_, begin, false) && decode(last_, begin, last_group);
+    }
+
+    /// Lists the tokens to decode. Neighbours that share new tokens decode them once: such a token
+    /// belongs to several slots. llama.cpp demands that these slots have held the same number of
+    /// tokens before. They have: sequences that agree up to position p find the same best prefix
+    /// below p.
+    void collect(std::size_t begin, const std::vector<cache_place>& places) {
+        body_.clear();
+        last_.clear();
+        for (std::size_t i = 0; i < places.size(); ++i) {
+            const token_view sequence = distinct_[begin + i];
+            const std::size_t first =
+                std::max(places[i].cached, i == 0 ? 0 : shared_new(begin + i));
+            for (std::size_t p = first; p < sequence.size(); ++p) {
+                const bool output = p + 1 == sequence.size();
+                const bool apart = output && kind_ == row_kind::states;
+                const std::size_t sharers = apart ? i + 1 : end_of_sharers(begin, places, i, p);
+                (apart ? last_ : body_).push_back({sequence[p], p, i, sharers, output});
+            }
+        }
+    }
+
+    [[nodiscard]] std::size_t end_of_sharers(std::size_t begin, const std::vector<cache_place>& places,
+                                             std::size_t i, std::size_t position) const {
+        std::size_t end = i + 1;
+        while (end < places.size() && shared_new(begin + end) > position &&
+               places[end].cached <= position)
+            ++end;
+        return end;
+    }
+
+    /// Decodes in chunks. Rows of the call's very last chunk stay where llama.cpp put them; those of
+    /// earlier ones are copied, because the next decode overwrites them.
+    [[nodiscard]] bool decode(const std::vector<batch_token>& tokens, std::size_t begin, bool final) {
+        const std::span<const batch_token> all{tokens};
+        for (std::size_t at = 0; at < all.size(); at += context_.batch_size()) {
+            const auto chunk = all.subspan(at, std::min(context_.batch_size(), all.size() - at));
+            const bool states = kind_ == row_kind::states && chunk.front().output;
+            if (!context_.decode(chunk, slots_, states)) return false;
+            tokens_decoded_ += chunk.size();
+            ++decodes_;
+            const bool view = final && at + chunk.size() == all.size();
+            for (std::size_t n = 0; n < chunk.size(); ++n)
+                if (chunk[n].output)
+                    distinct_rows_[begin + chunk[n].begin] =
+                        view ? context_.row(n, states) : hold(context_.row(n, states));
+        }
+        return true;
+    }
+
+    [[nodiscard]] logits_view hold(logits_view row) {
+        if (held_count_ == held_.size()) held_.emplace_back();
+        std::vector<float>& copy = held_[held_count_++];
+        copy.assign(row.begin(), row.end());
+        return copy;
+    }
+
+    context context_;
+    prefix_cache cache_;
+    row_kind kind_;
+    std::vector<token_view> distinct_;        // sorted, of the present call
+    std::vector<std::size_t> shared_;         // [distinct] common prefix with the one before
+    std::vector<std::size_t> which_;          // [sequences] index into distinct_
+    std::vector<logits_view> distinct_rows_;  // [distinct]
+    std::vector<logits_view> rows_;           // [sequences]
+    std::vector<batch_token> body_, last_;    // tokens of the present group
+    std::vector<llama_seq_id> slots_;         // [group]
+    std::vector<std::vector<float>> held_;    // copied rows; the first held_count_ are in use
+    std::size_t held_count_ = 0;
+    std::size_t cells_ = 0;  // that the present group needs
+    std::size_t tokens_decoded_ = 0, decodes_ = 0;
+};
+
+}  // namespace tq::llama_cpp::detail
