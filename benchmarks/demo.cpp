@@ -45,8 +45,8 @@ struct outcome {
 };
 
 struct bench {
-    explicit bench(const settings& options)
-        : options{options},
+    explicit bench(const settings& chosen)
+        : options{chosen},
           weights{demo_defaults::model()},
           policy{weights, context({})},
           baseline{weights, context(options.lora)},
@@ -54,7 +54,8 @@ struct bench {
           fresh_reward{weights, demo_defaults::reward_head(), {.threads = demo_defaults::threads()}} {
         std::ifstream file{options.prompts};
         for (std::string line; prompts.size() < options.limit && std::getline(file, line);)
-            prompts.push_back(weights.chat_prompt(nlohmann::json::parse(line)["prompt"]));
+            prompts.push_back(
+                weights.chat_prompt(nlohmann::json::parse(line)["prompt"].get<std::string>()));
         if (prompts.size() < options.limit)
             throw tq::invalid_option{fmt::format("demo: {} has only {} prompts, {} are wanted",
                                                  options.prompts, prompts.size(), options.limit)};
@@ -153,75 +154,65 @@ void add(nlohmann::json& json, const std::string& name, const outcome& result) {
         static_cast<double>(result.model_tokens) / static_cast<double>(result.tokens);
 }
 
-void run(const settings& options) {
-    bench bench{options};
-    const auto frozen = [&](tq::selection select, std::size_t top_k) {
-        tq::decode_options result = options.decode;
-        result.select = select;
-        result.top_k = top_k;
-        return result;
-    };
-    const auto plain = [&](tq::selection select, std::size_t top_k) {
-        return [&, select, top_k](std::size_t seed) {
-            tq::decode_options frozen_options = frozen(select, top_k);
-            frozen_options.seed = seed;
-            return tq::decoder{bench.policy, tq::zero_value{}, frozen_options};
-        };
-    };
-    const auto baseline = [&](tq::selection select, std::size_t top_k) {
-        return [&, select, top_k](std::size_t seed) {
-            tq::decode_options frozen_options = frozen(select, top_k);
-            frozen_options.seed = seed;
-            return tq::decoder{bench.policy, tq::zero_value{}, bench.baseline, frozen_options};
-        };
-    };
-    using tq::selection;
-    const bool random = options.decode.select == selection::sample ||
-                        !options.rollout.sampling.greedy();
-    tq::direct_transfer q{bench.baseline, bench.reward, options.rollout};
-    const auto transfer = [&](std::size_t seed) {
-        tq::decode_options tilted = options.decode;
-        tilted.seed = seed;
-        return tq::decoder{bench.policy, q,
-                           options.anchor == "policy" ? bench.policy : bench.baseline, tilted};
-    };
-
-    const auto all = tq::whole_vocabulary;
-    const outcome plain_sampled = bench.run("plain", options.seeds, plain(selection::sample, all));
-    const outcome plain_greedy = bench.run("plain greedy", 1, plain(selection::argmax, 1));
-    const outcome base_sampled = bench.run("baseline", options.seeds, baseline(selection::sample, all));
-    const outcome base_greedy = bench.run("baseline greedy", 1, baseline(selection::argmax, 1));
-    const outcome steered = bench.run("TQ*", random ? options.seeds : 1, transfer);
-
+void print_header(const settings& options) {
     fmt::print("{} prompts of {}, up to {} tokens, {} seed(s) for what is sampled\n"
                "TQ*: alpha {}, top_k {}, horizon {}, {} rollout(s) at temperature {}, {} of the "
                "{}-anchored tilt\n\n"
                "{:<18} {:<16} {:<14} {:>8} {:>16}   {}\n",
-               bench.prompts.size(), options.prompts.substr(options.prompts.rfind('/') + 1),
-               options.tokens, options.seeds, options.decode.alpha, options.decode.top_k,
-               options.rollout.horizon, options.rollout.rollouts,
-               options.rollout.sampling.temperature, options.select, options.anchor, "method",
-               "reward", "  KL, nats", "tokens/s", "model tok./tok.", "TQ* minus it");
-    print_row("plain, sampled", plain_sampled, steered);
-    print_row("plain, greedy", plain_greedy, steered);
-    print_row("baseline, sampled", base_sampled, steered);
-    print_row("baseline, greedy", base_greedy, steered);
-    print_row("TQ*", steered, steered);
+               options.limit, options.prompts.substr(options.prompts.rfind('/') + 1), options.tokens,
+               options.seeds, options.decode.alpha, options.decode.top_k, options.rollout.horizon,
+               options.rollout.rollouts, options.rollout.sampling.temperature, options.select,
+               options.anchor, "method", "reward", "  KL, nats", "tokens/s", "model tok./tok.",
+               "TQ* minus it");
+}
+
+void run(const settings& options) {
+    bench bench{options};
+    // All methods are the same decoder; the frozen ones have no action value.
+    const auto frozen = [&](const char* name, llama::language_model& anchor, tq::selection select) {
+        const bool sampled = select == tq::selection::sample;
+        tq::decode_options decode = options.decode;
+        decode.select = select;
+        decode.top_k = sampled ? tq::whole_vocabulary : 1;
+        return bench.run(name, sampled ? options.seeds : 1, [&, decode](std::size_t seed) mutable {
+            decode.seed = seed;
+            return tq::decoder{bench.policy, tq::zero_value{}, anchor, decode};
+        });
+    };
+    const outcome plain = frozen("plain", bench.policy, tq::selection::sample);
+    const outcome plain_greedy = frozen("plain, greedy", bench.policy, tq::selection::argmax);
+    const outcome baseline = frozen("baseline", bench.baseline, tq::selection::sample);
+    const outcome baseline_greedy = frozen("baseline, greedy", bench.baseline, tq::selection::argmax);
+
+    const bool random = options.decode.select == tq::selection::sample ||
+                        !options.rollout.sampling.greedy();
+    tq::direct_transfer q{bench.baseline, bench.reward, options.rollout};
+    const outcome steered = bench.run("TQ*", random ? options.seeds : 1, [&](std::size_t seed) {
+        tq::decode_options decode = options.decode;
+        decode.seed = seed;
+        return tq::decoder{bench.policy, q,
+                           options.anchor == "policy" ? bench.policy : bench.baseline, decode};
+    });
 
     nlohmann::json json{{"prompts", bench.prompts.size()}, {"seeds", options.seeds},
                         {"decode", options.decode}, {"rollout", options.rollout},
                         {"anchor", options.anchor}};
-    add(json, "plain", plain_sampled);
-    add(json, "plain_greedy", plain_greedy);
-    add(json, "baseline", base_sampled);
-    add(json, "baseline_greedy", base_greedy);
-    add(json, "tq", steered);
+    print_header(options);
+    const auto show = [&](const char* label, const char* key, const outcome& result) {
+        print_row(label, result, steered);
+        add(json, key, result);
+    };
+    show("plain, sampled", "plain", plain);
+    show("plain, greedy", "plain_greedy", plain_greedy);
+    show("baseline, sampled", "baseline", baseline);
+    show("baseline, greedy", "baseline_greedy", baseline_greedy);
+    show("TQ*", "tq", steered);
     const auto z = [&](const outcome& other) {
         return tq::compare_paired(steered.reward, other.reward).z();
     };
-    json["z_tq_over_plain"] = z(plain_sampled);
-    json["z_tq_over_baseline"] = z(base_sampled);
-    json["z_tq_over_baseline_greedy"] = z(base_greedy);
+    json["z_tq_over_plain"] = z(plain);
+    json["z_tq_over_baseline"] = z(baseline);
+    json["z_tq_over_baseline_greedy"] = z(baseline_greedy);
     fmt::print("\n{}\n", json.dump());
 }
 

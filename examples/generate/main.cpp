@@ -74,26 +74,26 @@ answer decode_one(models& models, Decoder& decode, const tq::token_list& prompt,
     return result;
 }
 
-/// The three decodings of one prompt. All are the same decoder with other parts.
+/// The decodings of one prompt: all are the same decoder with other parts.
 void decode_all(models& models, const arguments& args, const tq::token_list& prompt,
                 std::size_t index, report& report) {
-    tq::decode_options others = args.decode;
-    others.select = args.others_select;
-    others.top_k = others.select == tq::selection::argmax ? 1 : tq::whole_vocabulary;
-    for (const method method : args.methods) {
-        const auto run = [&](auto&& decode) {
-            decode_one(models, decode, prompt, index, method, args, report);
-        };
-        tq::direct_transfer q{models.baseline, models.reward, args.rollout};
-        if (method == method::plain)
-            run(tq::decoder{models.policy, tq::zero_value{}, others});
-        else if (method == method::baseline)
-            run(tq::decoder{models.policy, tq::zero_value{}, models.baseline, others});
-        else if (args.anchor == anchor::policy)
-            run(tq::decoder{models.policy, q, args.decode});
-        else
-            run(tq::decoder{models.policy, q, models.baseline, args.decode});
-    }
+    tq::decode_options frozen = args.decode;
+    frozen.select = args.others_select;
+    frozen.top_k = frozen.select == tq::selection::argmax ? 1 : tq::whole_vocabulary;
+    const auto run = [&](method method, auto&& value, llama::language_model& anchor,
+                         const tq::decode_options& options) {
+        tq::decoder decode{models.policy, value, anchor, options};
+        decode_one(models, decode, prompt, index, method, args, report);
+    };
+    tq::zero_value none;
+    tq::direct_transfer q{models.baseline, models.reward, args.rollout};
+    for (const method method : args.methods) switch (method) {
+            case method::plain: run(method, none, models.policy, frozen); break;
+            case method::baseline: run(method, none, models.baseline, frozen); break;
+            case method::tq:
+                run(method, q, args.anchor == anchor::policy ? models.policy : models.baseline,
+                    args.decode);
+        }
 }
 
 void run(const arguments& args) {

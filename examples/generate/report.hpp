@@ -15,7 +15,7 @@
 struct answer {
     std::size_t prompt = 0;
     ::method method = method::plain;
-    std::string text;
+    std::string text = {};
     std::size_t tokens = 0;        // emitted, end token left out
     bool finished = false;         // ended by the model, not by the limit
     double reward = 0;

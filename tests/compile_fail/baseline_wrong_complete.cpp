@@ -1,4 +1,4 @@
-// expect: tq: `complete` of a baseline must take \(std::span<const tq::rollout_request>, tq::sampling_rule\)
+// expect: tq: `complete` of a baseline must take \(std::span<const tq::rollout_request>
 #include <tq/concepts/baseline.hpp>
 
 struct server {

@@ -1,4 +1,4 @@
-// expect: tq: a reward needs `score\(std::span<const tq::answer_view>, std::span<double>\)` or a call
+// expect: tq: a reward needs `score\(std::span<const tq::answer_view>, std::span<double>\)`
 #include <tq/tq.hpp>
 
 int main() {

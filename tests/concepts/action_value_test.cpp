@@ -42,8 +42,11 @@ TEST_CASE("value_estimate: until it is filled its error is unknown") {
 TEST_CASE("zero_value: every candidate of every query is worth 0, exactly") {
     std::array<tq::value_estimate, 3> values{{{.q = 5}, {.q = 6}, {.q = 7}}};
     const tq::token_list candidates{1, 2};
-    const tq::decode_state state{.sequence = candidates, .prompt_size = 1, .tokens_left = 1,
-                                 .end_tokens = {}, .key = tq::random_key{}};
+    const tq::decode_state state{.sequence = candidates,
+                                 .prompt_size = 1,
+                                 .tokens_left = 1,
+                                 .end_tokens = {},
+                                 .key = tq::random_key{}};
     const std::array queries{
         tq::value_query{state, candidates, std::span{values}.first(2)},
         tq::value_query{state, std::span{candidates}.first(1), std::span{values}.last(1)}};

@@ -46,8 +46,8 @@ template <class Judge>
 std::vector<double> scores_of(Judge&& judge) {
     static const tq::token_list tokens{1, 2};
     const tq::token_view view{tokens};
-    const std::vector<tq::answer_view> answers{{view, view.first(0), true}, {view, view.first(1)},
-                                               {view, view}};
+    const std::vector<tq::answer_view> answers{
+        {view, view.first(0), true}, {view, view.first(1)}, {view, view}};
     std::vector<double> values(3);
     tq::score_answers(judge, answers, values);
     return values;
@@ -106,10 +106,10 @@ TEST_CASE("score_answers: NaN and infinite rewards are errors that name the answ
 TEST_CASE("score_answers: a reward outside its stated range is an error, rounding is not") {
     const tq::bounded low{odd_one(-0.5), {.lo = 0, .hi = 1}};
     const tq::bounded high{odd_one(1.5), {.lo = 0, .hi = 1}};
-    const std::string text =
-        tq::test::message_of<tq::backend_error>([&] { (void)scores_of(low); });
-    CHECK(text == "reward: value -0.500000 of answer 1 of 3, must be finite and in "
-                  "[0.000000, 1.000000]");
+    const std::string text = tq::test::message_of<tq::backend_error>([&] { (void)scores_of(low); });
+    CHECK(text ==
+          "reward: value -0.500000 of answer 1 of 3, must be finite and in "
+          "[0.000000, 1.000000]");
     CHECK_THROWS_AS(scores_of(high), tq::backend_error);
     CHECK_THROWS_AS(scores_of(with_range{}), tq::backend_error);
     CHECK_NOTHROW(scores_of(tq::bounded{odd_one(1 + 1e-7), {.lo = 0, .hi = 1}}));

@@ -25,7 +25,8 @@ TEST_CASE("random_key: golden values, so that a seed gives the same text in ever
     STATIC_REQUIRE(random_key{0}.bits(0) == 0xf08d6eaa844515e1);
     STATIC_REQUIRE(random_key{42}.bits(3) == 0xae3a5abf1e8dc7c5);
     STATIC_REQUIRE(random_key{42}.fold_in(7).value() == 0x68784c855bbd83b1);
-    STATIC_REQUIRE(random_key{42}.fold_in(7).fold_in(std::uint64_t{1} << 40).bits(3) == 0x644b5632411842c8);
+    STATIC_REQUIRE(random_key{42}.fold_in(7).fold_in(std::uint64_t{1} << 40).bits(3) ==
+                   0x644b5632411842c8);
     STATIC_REQUIRE(random_key{~std::uint64_t{0}}.bits(~std::uint64_t{0}) == 0x340725878bcd8398);
     STATIC_REQUIRE(random_key{0}.uniform(0) == 0x1.e11add55088a3p-1);
 }

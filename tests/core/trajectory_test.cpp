@@ -14,8 +14,11 @@ TEST_CASE("is_end_token: true for each of several end tokens, false for all with
 
 TEST_CASE("decode_state: prompt and answer are the two parts of the sequence") {
     const tq::token_list sequence{1, 2, 3, 4, 5};
-    const tq::decode_state state{.sequence = sequence, .prompt_size = 2, .tokens_left = 1,
-                                 .end_tokens = {}, .key = tq::random_key{}};
+    const tq::decode_state state{.sequence = sequence,
+                                 .prompt_size = 2,
+                                 .tokens_left = 1,
+                                 .end_tokens = {},
+                                 .key = tq::random_key{}};
     CHECK(std::ranges::equal(state.prompt(), tq::token_list{1, 2}));
     CHECK(std::ranges::equal(state.answer(), tq::token_list{3, 4, 5}));
     CHECK(state.answer().data() == sequence.data() + 2);  // views, not copies
@@ -23,8 +26,11 @@ TEST_CASE("decode_state: prompt and answer are the two parts of the sequence") {
 
 TEST_CASE("decode_state: an answer that has not begun is empty") {
     const tq::token_list sequence{1, 2};
-    const tq::decode_state state{.sequence = sequence, .prompt_size = 2, .tokens_left = 3,
-                                 .end_tokens = {}, .key = tq::random_key{}};
+    const tq::decode_state state{.sequence = sequence,
+                                 .prompt_size = 2,
+                                 .tokens_left = 3,
+                                 .end_tokens = {},
+                                 .key = tq::random_key{}};
     CHECK(state.answer().empty());
     CHECK(state.prompt().size() == 2);
 }

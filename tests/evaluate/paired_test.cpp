@@ -38,8 +38,9 @@ TEST_CASE("compare_paired: one prompt, or no difference at all, tells no z") {
 }
 
 TEST_CASE("compare_paired: lists of different sizes and empty lists are refused") {
-    const std::string text = tq::test::message_of<tq::invalid_option>(
-        [] { (void)compare_paired(list{1, 2}, list{1}); });
+    const std::string text = tq::test::message_of<tq::invalid_option>([] {
+        (void)compare_paired(list{1, 2}, list{1});
+    });
     CHECK(text == "compare_paired: b.size() = 1, must be a.size() = 2, and not 0");
     CHECK_THROWS_AS(compare_paired(list{}, list{}), tq::invalid_option);
 }

@@ -32,7 +32,8 @@ constexpr double bound = std::is_same_v<Real, float> ? bound_of("log_sum_exp", "
 
 TEMPLATE_TEST_CASE("log_sum_exp: within its bound of long double at every size", "", float,
                    double) {
-    for (const std::size_t size : {1U, 2U, 3U, 15U, 16U, 17U, 255U, 256U, 257U, 1000U, 49152U, 128256U})
+    for (const std::size_t size :
+         {1U, 2U, 3U, 15U, 16U, 17U, 255U, 256U, 257U, 1000U, 49152U, 128256U})
         for (const double spread : {1.0, 20.0, 200.0}) {
             const std::vector<TestType> row = random_row<TestType>(size, size, -spread, 0);
             INFO("size " << size << ", spread " << spread);

@@ -42,8 +42,7 @@ list slow_tilt(const list& log_pi, const list& q, double alpha) {
     for (std::size_t i = 0; i < q.size(); ++i)
         weights.push_back(static_cast<long double>(log_pi[i]) +
                           static_cast<long double>(q[i]) / static_cast<long double>(alpha));
-    const long double total =
-        tq::test::slow_log_sum_exp(std::span<const long double>{weights});
+    const long double total = tq::test::slow_log_sum_exp(std::span<const long double>{weights});
     list log_p;
     for (const long double weight : weights) log_p.push_back(static_cast<double>(weight - total));
     return log_p;
@@ -81,8 +80,9 @@ TEST_CASE("tilt: the probabilities sum to one at every alpha") {
     for (const double alpha : {1e-6, 1e-3, 0.1, 1.0, 1e3, 1e9, inf})
         for (std::uint64_t seed = 0; seed < 20; ++seed) {
             const list log_pi = random_log_pi(8, seed);
-            CHECK(close(mass(tilt(log_pi, tq::test::random_row<double>(8, seed, 0, 1), alpha).log_p),
-                        1, 1e-12));
+            CHECK(
+                close(mass(tilt(log_pi, tq::test::random_row<double>(8, seed, 0, 1), alpha).log_p),
+                      1, 1e-12));
         }
 }
 
@@ -127,27 +127,43 @@ TEST_CASE("tilt: the smallest alphas take the best q") {
     CHECK(out.log_p[2] < -1e4);
 }
 
-TEST_CASE("tilt: enormous q neither overflows nor gives NaN") {
+TEST_CASE("tilt: enormous and infinite q act alike in every order, and never give NaN") {
+    std::vector<std::size_t> order{0, 1, 2};
+    do {
+        const auto arranged = [&](const list& in) {
+            return list{in[order[0]], in[order[1]], in[order[2]]};
+        };
+        const auto log_p_of = [&](const list& q, double alpha) {
+            const list log_pi{std::log(0.5), std::log(0.3), std::log(0.2)};
+            const list out = tilt(arranged(log_pi), arranged(q), alpha).log_p;
+            list back(3);
+            for (std::size_t i = 0; i < 3; ++i) back[order[i]] = out[i];
+            return back;
+        };
+        const list enormous = log_p_of({1e30, -1e30, 1e30}, 1e-6);
+        CHECK(enormous[1] < -1e30);
+        CHECK(close(enormous[0], std::log(5.0 / 7), 1e-12));
+        const list forbidden = log_p_of({0, -inf, 0}, 1);
+        CHECK(forbidden[1] == -inf);
+        CHECK(close(forbidden[0], std::log(5.0 / 7), 1e-12));
+        const list takes_all = log_p_of({5, inf, inf}, 1);
+        CHECK(takes_all[0] == -inf);
+        CHECK(close(takes_all[1], std::log(0.6), 1e-12));
+        const list everything = log_p_of({-inf, -1e30, inf}, 1e-6);
+        CHECK(everything == list{-inf, -inf, 0});
+    } while (std::next_permutation(order.begin(), order.end()));
+}
+
+TEST_CASE("tilt: log Z overflows where the largest q / alpha does, the probabilities do not") {
     const list log_pi{std::log(0.5), std::log(0.3), std::log(0.2)};
-    CHECK(tilt(log_pi, {1e30, -1e30, 1e30}, 1e-6).log_p[1] < -1e30);
-    CHECK(close(tilt(log_pi, {1e30, -1e30, 1e30}, 1e-6).log_p[0], std::log(5.0 / 7), 1e-12));
     CHECK(tilt(log_pi, {1e308, 0, 0}, 1e-6).log_z == inf);
     CHECK(tilt(log_pi, {-1e308, -1e308, -1e308}, 1e-6).log_z == -inf);
     CHECK(close(mass(tilt(log_pi, {-1e308, -1e308, -1e308}, 1e-6).log_p), 1, 1e-12));
 }
 
-TEST_CASE("tilt: q = -inf forbids an entry; if all are forbidden they count as equal") {
+TEST_CASE("tilt: if every possible entry has q = -inf they count as equal") {
     const list log_pi{std::log(0.5), std::log(0.3), std::log(0.2)};
-    const list some = tilt(log_pi, {0, -inf, 0}, 1).log_p;
-    CHECK(some[1] == -inf);
-    CHECK(close(some[0], std::log(5.0 / 7), 1e-12));
     CHECK(largest_difference(tilt(log_pi, list(3, -inf), 1).log_p, log_pi) <= 1e-12);
-}
-
-TEST_CASE("tilt: q = +inf takes all") {
-    const list log_p = tilt({std::log(0.5), std::log(0.3), std::log(0.2)}, {5, inf, inf}, 1).log_p;
-    CHECK(log_p[0] == -inf);
-    CHECK(close(log_p[1], std::log(0.6), 1e-12));
 }
 
 TEST_CASE("tilt: NaN in q or in the prior excludes that entry alone") {
@@ -193,7 +209,8 @@ TEST_CASE("kl_divergence: values worked out by hand, and its edges") {
 
 TEST_CASE("kl_divergence: never negative, and 0 without a tilt") {
     for (std::uint64_t seed = 0; seed < 200; ++seed) {
-        const list log_pi = random_log_pi(6, seed), q = tq::test::random_row<double>(6, ~seed, 0, 1);
+        const list log_pi = random_log_pi(6, seed),
+                   q = tq::test::random_row<double>(6, ~seed, 0, 1);
         const double none = tq::kl_divergence(tilt(log_pi, q, inf).log_p, log_pi);
         CHECK((none >= 0 && none <= 1e-12));
         CHECK(tq::kl_divergence(tilt(log_pi, q, 0.1).log_p, log_pi) > 0);

@@ -34,7 +34,8 @@ template <class Model>
 class flaky_policy {
 public:
     flaky_policy(Model model, std::vector<std::size_t> failing)
-        : model_{std::move(model)}, failing_{std::move(failing)} {}
+        : model_{std::move(model)},
+          failing_{std::move(failing)} {}
 
     [[nodiscard]] std::size_t vocab_size() const { return model_.vocab_size(); }
     [[nodiscard]] token_view end_tokens() const { return end_tokens_of(model_); }
@@ -74,8 +75,7 @@ inline tabular::bigram_model random_bigram(std::size_t vocab_size, std::uint64_t
     const random_key key{seed};
     for (std::size_t t = 0; t < vocab_size; ++t)
         for (std::size_t z = 0; z < vocab_size; ++z)
-            logits[t][z] =
-                static_cast<float>(spread * (2 * key.uniform(t * vocab_size + z) - 1));
+            logits[t][z] = static_cast<float>(spread * (2 * key.uniform(t * vocab_size + z) - 1));
     return tabular::bigram_model{std::move(logits), std::move(end_tokens)};
 }
 

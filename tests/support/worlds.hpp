@@ -24,14 +24,14 @@ struct small_world {
 
 inline double log_uniform(double u, double lo, double hi) { return lo * std::pow(hi / lo, u); }
 
-/// The world of a number: 2 to 4 tokens, 1 to 4 steps, with and without an end token, rewards that
+/// The world of a number: 2 to 4 tokens, 1 to 5 steps, with and without an end token, rewards that
 /// are even, skewed or sparse, and alpha and beta in [0.03, 10].
 inline small_world random_world(std::uint64_t number) {
     const random_key key = random_key{2405}.fold_in(number);
-    const std::size_t vocab_size = 2 + key.bits(0) % 3, depth = 1 + key.bits(1) % 4;
+    const std::size_t vocab_size = 2 + key.bits(0) % 3, depth = 1 + key.bits(1) % 5;
     const token_id end = key.bits(2) % 3 == 0 ? token_id{1} : tabular::tree::no_end;
-    small_world world{.tree = tabular::tree{vocab_size, depth, end}, .sft = {}, .rewards = {},
-                      .baseline = {}};
+    small_world world{
+        .tree = tabular::tree{vocab_size, depth, end}, .sft = {}, .rewards = {}, .baseline = {}};
     world.sft = tabular::random_policy(world.tree, key.fold_in(0), 0.3 + 1.5 * key.uniform(3));
     world.rewards = tabular::random_rewards(world.tree, key.fold_in(1));
     const std::uint64_t family = key.bits(4) % 3;
@@ -57,7 +57,12 @@ struct fixture {
     double beta = 0.5;
 
     fixture()
-        : sft{0, std::log(0.6), std::log(0.4), std::log(0.7), std::log(0.3), std::log(0.2),
+        : sft{0,
+              std::log(0.6),
+              std::log(0.4),
+              std::log(0.7),
+              std::log(0.3),
+              std::log(0.2),
               std::log(0.8)},
           rewards{0, 0, 0, 0, 1, 0.2, 0.5},
           other_rewards{0, 0, 0, 1, 0, 0.5, 0.2} {}
@@ -69,6 +74,15 @@ inline double largest_difference(const tabular::node_values& a, const tabular::n
     for (std::size_t i = 0; i < a.size(); ++i)
         if (a[i] != b[i]) largest = std::max(largest, std::abs(a[i] - b[i]));
     return largest;
+}
+
+/// The tokens on the way from the root to a node.
+inline token_list answer_of(const tabular::tree& tree, tabular::node_id node) {
+    token_list tokens;
+    for (; node != tabular::tree::root(); node = tree.parent(node))
+        tokens.push_back(tree.token(node));
+    std::ranges::reverse(tokens);
+    return tokens;
 }
 
 /// The value of a policy: E[r].

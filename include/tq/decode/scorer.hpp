@@ -44,14 +44,15 @@ public:
         check(options_, "scorer");
     }
 
-    /// The same with the prior taken from `anchor`. Throws invalid_option if its vocabulary is of
-    /// another size than the policy's.
+    /// The same with the prior taken from `anchor` (the policy itself will do). Throws invalid_option
+    /// if its vocabulary is of another size than the policy's.
     scorer(Policy&& policy, Value&& value, Anchor& anchor, decode_options options = {})
         : scorer{std::forward<Policy>(policy), std::forward<Value>(value), std::move(options)} {
         check_option(anchor.vocab_size() == policy_.vocab_size(), "scorer", "anchor vocabulary",
                      anchor.vocab_size(),
                      "the policy's, " + std::to_string(policy_.vocab_size()) + " tokens");
-        anchor_ = &anchor;
+        const bool is_policy = static_cast<const void*>(&anchor) == static_cast<const void*>(&policy_);
+        anchor_ = is_policy ? nullptr : &anchor;
     }
 
     /// One distribution for each state, in order.

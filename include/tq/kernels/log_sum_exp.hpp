@@ -20,6 +20,16 @@ template <class Real>
     return static_cast<double>(((as_eigen(block) - top) * scale).exp().sum());
 }
 
+/// sum_i exp((x_i - top) / temperature) over a whole row.
+template <class Real>
+[[nodiscard]] double scaled_sum(std::span<const Real> x, Real top, double temperature) noexcept {
+    const Real scale = static_cast<Real>(1.0 / temperature);
+    double sum = 0;
+    for (std::size_t i = 0; i < x.size(); i += block_size)
+        sum += exp_sum(x.subspan(i, std::min(block_size, x.size() - i)), top, scale);
+    return sum;
+}
+
 /// The maximum, NaN if any entry is NaN, -inf if there is none.
 template <class Real>
 [[nodiscard]] Real max_or_nan(std::span<const Real> x) noexcept {
@@ -36,19 +46,15 @@ template <class Real>
 ///
 /// shapes: x [n]; temperature > 0 and finite
 /// edges:  empty or all -inf -> -inf; any NaN -> NaN; otherwise any +inf -> +inf
-/// error:  against long double at most 1e-6 absolute (float) and 1e-12 (double), for spreads up to
+/// error:  against long double at most 2e-6 absolute (float) and 1e-12 (double), for spreads up to
 ///         200 and n up to 262,144; measured in tests/kernels/log_sum_exp_test.cpp
 /// cost:   two reads, n exponentials; no allocation. Thread-safe.
 template <class Real>
 [[nodiscard]] double log_sum_exp(std::span<const Real> x, double temperature = 1.0) noexcept {
     const Real top = kernel_detail::max_or_nan(x);
     if (!std::isfinite(top)) return static_cast<double>(top) / temperature;
-    const Real scale = static_cast<Real>(1.0 / temperature);
-    double sum = 0;
-    for (std::size_t i = 0; i < x.size(); i += kernel_detail::block_size)
-        sum += kernel_detail::exp_sum(
-            x.subspan(i, std::min(kernel_detail::block_size, x.size() - i)), top, scale);
-    return static_cast<double>(top) / temperature + std::log(sum);
+    return static_cast<double>(top) / temperature +
+           std::log(kernel_detail::scaled_sum(x, top, temperature));
 }
 
 }  // namespace tq::inline TQSTAR_KERNEL_ABI

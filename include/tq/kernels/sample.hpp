@@ -73,8 +73,7 @@ private:
     }
 
     [[nodiscard]] token_id draw_nucleus(logits_view row, float top, double u) {
-        const double total = std::exp(log_sum_exp(row, rule_.temperature) -
-                                      static_cast<double>(top) / rule_.temperature);
+        const double total = kernel_detail::scaled_sum(row, top, rule_.temperature);
         double mass = 0;
         std::size_t size = 0;
         for (std::size_t k = 64; mass < rule_.top_p * total; k *= 8) {

@@ -20,8 +20,8 @@ namespace tq::llama_cpp::detail {
 /// norm [hidden].
 ///
 /// llama.cpp has no switch for "states without logits": a context that outputs states outputs them
-/// for every token of the batch, and multiplies each by the vocabulary matrix (a quarter of this
-/// kind of small model's work) on the way. So for states all tokens but the last of each sequence
+/// for every token of the batch, and multiplies each by the vocabulary matrix (a fifth of a
+/// small model's work) on the way. So for states all tokens but the last of each sequence
 /// are decoded first with no output at all, which skips that matrix; then the last ones, as outputs.
 enum class row_kind { logits, states };
 

@@ -1,0 +1,13 @@
+#pragma once
+// Models from GGUF files, run by llama.cpp:
+//   model           the weights, loaded once and shared; tokens <-> text, chat prompts
+//   language_model  a policy or baseline, with a LoRA adapter or a prompt of its own
+//   reward_head     a linear reward head on a trunk
+//   utf8_stream     text from tokens as they come
+//   set_log         shows llama.cpp's own log
+
+#include "language_model.hpp"
+#include "log.hpp"
+#include "model.hpp"
+#include "reward_head.hpp"
+#include "utf8.hpp"

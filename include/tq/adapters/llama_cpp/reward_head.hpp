@@ -1,0 +1,148 @@
+#pragma once
+// reward_head: a linear head on a GGUF trunk's last hidden state; models tq::reward.
+
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "../../concepts/reward.hpp"
+#include "../../core/error.hpp"
+#include "../../core/trajectory.hpp"
+#include "model.hpp"
+#include "options.hpp"
+#include "safetensors.hpp"
+#include "sequence_engine.hpp"
+
+namespace tq::llama_cpp {
+
+/// r(x, y) = squash(w . h + b), where h is the trunk's state, after the final norm, of the answer's
+/// last token (of the prompt's last token if the answer is empty).
+///
+/// The head is a safetensors file with the names of Hugging Face's sequence classifiers:
+/// `score.weight` [1, hidden] and, optionally, `score.bias` [1]. Its metadata may say: `pooling`,
+/// only "last" (the default); `state`, only "after final norm" (the default); `squash`, "sigmoid" or
+/// "none" (the default).
+///
+/// Scores do not depend on the other answers but for float noise: llama.cpp picks other kernels for
+/// other batch shapes, which moves a squashed score by up to about 0.02. Prefixes are shared with
+/// earlier calls and within a call. The trunk must share the policy's vocabulary. Not thread-safe.
+class reward_head {
+public:
+    /// Throws invalid_option for options out of range and for a head that is faulty or does not fit.
+    reward_head(model trunk, const std::string& head, const language_model_options& options = {})
+        : engine_{std::move(trunk), options, detail::row_kind::states} {
+        safetensors_file file{head};
+        read_weights(file);
+        read_metadata(file);
+    }
+
+    /// values[i] = r(answers[i]). Throws invalid_option if prompt and answer are both empty, longer
+    /// than the context together or have tokens outside the vocabulary; backend_error if decoding
+    /// fails. The object stays usable.
+    void score(std::span<const answer_view> answers, std::span<double> values) {
+        score_raw(answers, values);
+        if (!sigmoid_) return;
+        for (double& value : values.first(answers.size())) value = 1 / (1 + std::exp(-value));
+    }
+
+    /// values[i] = w . h + b, before the squash.
+    void score_raw(std::span<const answer_view> answers, std::span<double> values) {
+        check_option(values.size() == answers.size(), "reward_head::score", "values size",
+                     values.size(), "the number of answers, " + std::to_string(answers.size()));
+        if (answers.empty()) return;
+        ++calls_;
+        const std::span<const logits_view> states = engine_.rows(join(answers));
+        for (std::size_t i = 0; i < answers.size(); ++i) values[i] = project(states[i]);
+    }
+
+    /// [0, 1] with a sigmoid; everything without.
+    [[nodiscard]] reward_range range() const noexcept {
+        return sigmoid_ ? reward_range{0, 1} : reward_range{};
+    }
+
+    /// Tokens that went through the trunk, llama_decode calls and score calls, since the start or
+    /// reset_counters().
+    [[nodiscard]] std::size_t tokens_decoded() const noexcept { return engine_.tokens_decoded(); }
+    [[nodiscard]] std::size_t decodes() const noexcept { return engine_.decodes(); }
+    [[nodiscard]] std::size_t calls() const noexcept { return calls_; }
+    void reset_counters() noexcept {
+        engine_.reset_counters();
+        calls_ = 0;
+    }
+
+    /// Forgets all cached prefixes.
+    void clear_cache() { engine_.clear(); }
+
+    /// The trunk.
+    [[nodiscard]] const model& source() const noexcept { return engine_.source(); }
+
+private:
+    void read_weights(safetensors_file& file) {
+        const std::size_t hidden = source().hidden_size();
+        float_tensor weight = file.tensor("score.weight");
+        if (weight.shape != std::vector<std::size_t>{1, hidden})
+            file.fail("score.weight has shape " + text_of(weight.shape) + ", must be [1, " +
+                      std::to_string(hidden) + "] for " + source().path());
+        weight_ = std::move(weight.values);
+        if (!file.has("score.bias")) return;
+        const float_tensor bias = file.tensor("score.bias");
+        if (bias.shape != std::vector<std::size_t>{1})
+            file.fail("score.bias has shape " + text_of(bias.shape) + ", must be [1]");
+        bias_ = static_cast<double>(bias.values[0]);
+    }
+
+    void read_metadata(const safetensors_file& file) {
+        const auto check = [&](const char* key, const std::string& value, bool ok,
+                               const char* allowed) {
+            if (!ok) file.fail("metadata " + std::string{key} + " = " + value + ", must be " + allowed);
+        };
+        const std::string pooling = file.metadata("pooling", "last");
+        const std::string state = file.metadata("state", "after final norm");
+        const std::string squash = file.metadata("squash", "none");
+        check("pooling", pooling, pooling == "last", "last");
+        check("state", state, state == "after final norm", "after final norm");
+        check("squash", squash, squash == "sigmoid" || squash == "none", "sigmoid or none");
+        sigmoid_ = squash == "sigmoid";
+    }
+
+    static std::string text_of(const std::vector<std::size_t>& shape) {
+        std::string text = "[";
+        for (const std::size_t side : shape)
+            text += (text.size() > 1 ? ", " : "") + std::to_string(side);
+        return text + "]";
+    }
+
+    /// Prompt and answer of each, as one sequence.
+    [[nodiscard]] std::span<const token_view> join(std::span<const answer_view> answers) {
+        sequences_.resize(answers.size());
+        views_.clear();
+        for (std::size_t i = 0; i < answers.size(); ++i) {
+            sequences_[i].assign(answers[i].prompt.begin(), answers[i].prompt.end());
+            sequences_[i].insert(sequences_[i].end(), answers[i].answer.begin(),
+                                 answers[i].answer.end());
+            views_.emplace_back(sequences_[i]);
+        }
+        return views_;
+    }
+
+    [[nodiscard]] double project(std::span<const float> state) const {
+        double sum = bias_;
+        for (std::size_t i = 0; i < weight_.size(); ++i)
+            sum += static_cast<double>(weight_[i]) * static_cast<double>(state[i]);
+        return sum;
+    }
+
+    detail::sequence_engine engine_;
+    std::vector<float> weight_;  // [hidden]
+    double bias_ = 0;
+    bool sigmoid_ = false;
+    std::vector<token_list> sequences_;  // of the present call
+    std::vector<token_view> views_;      // of the present call
+    std::size_t calls_ = 0;
+};
+
+}  // namespace tq::llama_cpp

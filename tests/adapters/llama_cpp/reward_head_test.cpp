@@ -1,0 +1,96 @@
+#include "support/catch.hpp"
+#include "support/message.hpp"
+
+#include <cmath>
+
+#include "shared_model.hpp"
+
+using tq::llama_cpp::reward_head;
+using namespace tq::test;
+
+static_assert(tq::explain_reward<reward_head>());
+
+namespace {
+
+constexpr double noise = 0.03;  // of a squashed score, between batch shapes
+
+std::vector<double> scores(reward_head& judge, const tq::token_list& prompt,
+                           const std::vector<tq::token_list>& answers) {
+    std::vector<tq::answer_view> views;
+    for (const auto& answer : answers) views.push_back({prompt, answer});
+    std::vector<double> values(answers.size());
+    judge.score(views, values);
+    return values;
+}
+
+tq::token_list prompt() { return shared_model().chat_prompt("How was the film?"); }
+
+std::vector<tq::token_list> answers() {
+    std::vector<tq::token_list> tokens;
+    for (const char* text : {"It was wonderful, I loved every minute of it.",
+                             "It was terrible, a boring and awful waste of time.",
+                             "Great acting, beautiful pictures, a perfect evening.",
+                             "Horrible. The worst film I have ever seen.", "It was"})
+        tokens.push_back(shared_model().tokenize(text));
+    return tokens;
+}
+
+}  // namespace
+
+TEST_CASE("good words score above bad ones, in [0, 1]") {
+    reward_head judge{shared_model(), asset("valence_head.safetensors"), small()};
+    const auto values = scores(judge, prompt(), answers());
+    for (const double value : values) REQUIRE((value > 0 && value < 1));
+    REQUIRE(std::min(values[0], values[2]) > std::max(values[1], values[3]) + 0.2);
+    REQUIRE((judge.range().lo == 0 && judge.range().hi == 1));
+
+    std::vector<double> raw(1);
+    const auto answer = answers()[0];
+    const tq::token_list start = prompt();
+    const tq::answer_view view{start, answer};
+    judge.score_raw({&view, 1}, raw);
+    REQUIRE(std::abs(1 / (1 + std::exp(-raw[0])) - values[0]) < noise);
+}
+
+TEST_CASE("a score does not depend on the batch") {
+    reward_head judge{shared_model(), asset("valence_head.safetensors"), small()};
+    auto all = answers();
+    all.emplace_back();                                   // the prompt itself
+    all.push_back(all[0] + shared_model().tokenize(" Really."));  // all[0] begins it
+    all.push_back(all[1]);
+    const auto together = scores(judge, prompt(), all);
+    REQUIRE(together[1] == together.back());
+    reward_head fresh{shared_model(), asset("valence_head.safetensors"),
+                      small({.context = 512, .max_sequences = 2, .batch = 32})};
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        fresh.clear_cache();
+        REQUIRE(std::abs(scores(fresh, prompt(), {all[i]})[0] - together[i]) < noise);
+    }
+    const auto grouped = scores(fresh, prompt(), all);
+    for (std::size_t i = 0; i < all.size(); ++i)
+        REQUIRE(std::abs(grouped[i] - together[i]) < noise);
+}
+
+TEST_CASE("prompt and answer so far are decoded once") {
+    reward_head judge{shared_model(), asset("valence_head.safetensors"), small()};
+    const std::size_t size = prompt().size();
+    const auto a = answers()[0], b = answers()[1];  // they begin alike: "It was"
+    const std::size_t shared = tq::llama_cpp::detail::common_prefix(a, b);
+    REQUIRE(shared >= 2);
+    scores(judge, prompt(), {a, b});
+    REQUIRE(judge.tokens_decoded() == size + a.size() + b.size() - shared);
+    REQUIRE(judge.decodes() == 2);
+    judge.reset_counters();
+    scores(judge, prompt(), {a + tq::token_list{5}, b + tq::token_list{6, 7}});
+    REQUIRE(judge.tokens_decoded() == 3);
+}
+
+TEST_CASE("one set of weights serves policy, baseline and reward") {
+    const auto& weights = shared_model();
+    reward_head judge{weights, asset("valence_head.safetensors"), small()};
+    tq::llama_cpp::language_model policy{weights, small()};
+    REQUIRE(policy.source().handle() == judge.source().handle());
+    REQUIRE_THROWS_AS(scores(judge, {}, {{}}), tq::invalid_option);
+    REQUIRE_THROWS_AS(scores(judge, prompt(), {{60000}}), tq::invalid_option);
+    REQUIRE(scores(judge, prompt(), answers()).size() == 5);
+}
