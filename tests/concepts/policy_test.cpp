@@ -87,3 +87,11 @@ TEST_CASE("max_batch_of: what the model states, else 64") {
     CHECK(tq::max_batch_of(smallest{}) == 64);
     CHECK(tq::max_batch_of(with_wrong_extras{}) == 64);
 }
+
+TEST_CASE("max_batch_of: a model that says 0 still gets one sequence a call") {
+    struct shy : tq::test::constant_policy {
+        shy() : constant_policy{{0.0F}} {}
+        [[nodiscard]] std::size_t max_batch() const { return 0; }
+    };
+    CHECK(tq::max_batch_of(shy{}) == 1);
+}

@@ -244,3 +244,49 @@ TEST_CASE("run_rollouts: a baseline that completes by itself is asked to; others
     auto model = tq::test::random_bigram(5, 1);
     CHECK(std::ranges::equal(tq::run_rollouts(model, requests, {}), run(requests, 64), same));
 }
+
+TEST_CASE("run_rollouts: a completer is not called for requests that want no token") {
+    completing_policy server;
+    const auto rollouts = tq::run_rollouts(server, equal_requests(3, 0), {});
+    CHECK(server.last_temperature == -1);
+    REQUIRE(rollouts.size() == 3);
+    for (const tq::trajectory& rollout : rollouts) CHECK(rollout.tokens().empty());
+}
+
+namespace {
+
+/// A completer that returns one trajectory too few, or one that is too long.
+struct broken_completer {
+    std::size_t missing = 0, surplus = 0;
+    std::vector<tq::trajectory> complete(std::span<const tq::rollout_request> requests,
+                                         tq::sampling_rule) const {
+        std::vector<tq::trajectory> rollouts;
+        for (const tq::rollout_request& request : requests.first(requests.size() - missing)) {
+            tq::trajectory& rollout = rollouts.emplace_back();
+            rollout.sequence.assign(request.sequence.begin(), request.sequence.end());
+            rollout.start = request.sequence.size();
+            rollout.sequence.resize(rollout.start + request.max_tokens + surplus);
+        }
+        return rollouts;
+    }
+};
+
+/// A policy that returns a row too few.
+struct short_policy : tq::test::constant_policy {
+    short_policy() : constant_policy{{0, 0}} {}
+    std::span<const tq::logits_view> next_logits(std::span<const tq::token_view> sequences) {
+        return constant_policy::next_logits(sequences).first(sequences.size() - 1);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("run_rollouts: models that break their contract are a backend error") {
+    const requests_of requests = equal_requests(2, 3);
+    broken_completer fine{0, 0}, too_few{1, 0}, too_long{0, 1};
+    CHECK(tq::run_rollouts(fine, requests, {}).size() == 2);
+    CHECK_THROWS_AS(tq::run_rollouts(too_few, requests, {}), tq::backend_error);
+    CHECK_THROWS_AS(tq::run_rollouts(too_long, requests, {}), tq::backend_error);
+    short_policy rows;
+    CHECK_THROWS_AS(tq::run_rollouts(rows, requests, {}), tq::backend_error);
+}

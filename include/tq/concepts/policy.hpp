@@ -1,11 +1,13 @@
 #pragma once
 // policy: a frozen causal language model as a pure function on sequences, in batches.
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
-#include <limits>
+#include <ranges>
 #include <span>
 
+#include "../core/error.hpp"
 #include "../core/token.hpp"
 
 namespace tq {
@@ -24,7 +26,7 @@ namespace tq {
 ///     Prefix caching is the model's own business; successive calls share long prefixes.
 ///  5. It may throw backend_error; the object stays usable. It need not be thread-safe.
 ///
-/// Optional: `end_tokens()` (span of the tokens that end an answer) and `max_batch()` (largest
+/// Optional: `end_tokens()` (view of the tokens that end an answer) and `max_batch()` (largest
 /// useful number of sequences a call; default 64).
 ///
 /// If a type is nearly a policy, `tq::explain_policy<T>()` says what is missing.
@@ -64,17 +66,32 @@ constexpr bool explain_policy() {
 /// The end tokens a model knows of; none if it does not say.
 template <class Model>
 [[nodiscard]] token_view end_tokens_of(const Model& model) {
-    if constexpr (requires { token_view{model.end_tokens()}; })
+    if constexpr (requires { token_view{model.end_tokens()}; }) {
+        static_assert(std::ranges::borrowed_range<decltype(model.end_tokens())>,
+                      "tq: `end_tokens()` must return a view or a reference, not a container that "
+                      "is gone after the call");
         return token_view{model.end_tokens()};
-    else
+    } else {
         return {};
+    }
 }
 
-/// How many sequences a model likes to see in one call.
+/// next_logits, checked: throws backend_error unless there is a row for each sequence.
+template <policy Model>
+[[nodiscard]] std::span<const logits_view> logits_of(Model& model,
+                                                     std::span<const token_view> sequences) {
+    const std::span<const logits_view> rows = model.next_logits(sequences);
+    if (rows.size() != sequences.size())
+        throw backend_error{"policy: next_logits returned " + std::to_string(rows.size()) +
+                            " rows for " + std::to_string(sequences.size()) + " sequences"};
+    return rows;
+}
+
+/// How many sequences a model likes to see in one call; at least 1.
 template <class Model>
 [[nodiscard]] std::size_t max_batch_of(const Model& model) {
     if constexpr (requires { { model.max_batch() } -> std::convertible_to<std::size_t>; })
-        return model.max_batch();
+        return std::max<std::size_t>(1, model.max_batch());
     else
         return 64;
 }

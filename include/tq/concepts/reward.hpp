@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "../core/error.hpp"
 #include "../core/trajectory.hpp"
@@ -41,7 +42,7 @@ concept single_reward = requires(Judge& judge, token_view prompt, token_view ans
 ///  3. An answer may be empty, and may be cut in the middle (`finished` false).
 ///  4. It may throw; the object stays usable.
 ///
-/// Optional: `range()` returning a reward_range that holds for every value. A stated range is
+/// Optional: `range() const` returning a reward_range that holds for every value. A stated range is
 /// checked, and lets decoders drop candidates that cannot win.
 ///
 /// If a type is nearly a reward, `tq::explain_reward<T>()` says what is missing.
@@ -92,7 +93,7 @@ void score_answers(Judge& judge, std::span<const answer_view> answers, std::span
                                 std::to_string(range.hi) + "]"};
 }
 
-/// Gives a reward a range it does not state itself: `bounded{judge, {0, 1}}`.
+/// Gives a reward of class type a range it does not state itself: `bounded{judge, {0, 1}}`.
 template <class Judge>
 struct bounded : Judge {
     bounded(Judge judge, reward_range range) : Judge{std::move(judge)}, range_{range} {}

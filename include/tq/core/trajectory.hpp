@@ -14,7 +14,7 @@ struct decode_state {
     std::size_t prompt_size = 0;  ///< how much of `sequence` is the prompt
     std::size_t tokens_left = 0;  ///< answer tokens that may still come, this one included; >= 1
     token_view end_tokens;        ///< tokens that end the answer; they are not part of it
-    random_key key;               ///< of this prompt and this position
+    random_key key{};             ///< of this prompt and this position
 
     [[nodiscard]] token_view prompt() const noexcept { return sequence.first(prompt_size); }
     [[nodiscard]] token_view answer() const noexcept { return sequence.subspan(prompt_size); }
@@ -49,7 +49,7 @@ struct rollout_request {
     token_view sequence;         ///< what to continue; not empty
     std::size_t max_tokens = 0;  ///< the rollout's length at most; 0 = none, comes back as it is
     token_view end_tokens;       ///< reaching one of them finishes the rollout
-    random_key key;              ///< depth d draws from key.uniform(d)
+    random_key key{};            ///< depth d draws from key.uniform(d)
 };
 
 }  // namespace tq

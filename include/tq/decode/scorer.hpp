@@ -84,12 +84,12 @@ private:
     /// Candidates and their log-probabilities under prior and policy.
     void propose(std::vector<tilted_distribution>& result) {
         if (anchor_) {
-            take_top(anchor_->next_logits(views_), result);
-            const std::span<const logits_view> rows = policy_.next_logits(views_);
+            take_top(logits_of(*anchor_, views_), result);
+            const std::span<const logits_view> rows = logits_of(policy_, views_);
             for (std::size_t i = 0; i < rows.size(); ++i)
                 result[i].log_pi = log_probabilities(rows[i], result[i].tokens);
         } else {
-            take_top(policy_.next_logits(views_), result);
+            take_top(logits_of(policy_, views_), result);
             for (tilted_distribution& distribution : result)
                 distribution.log_pi = distribution.log_prior;
         }

@@ -23,7 +23,7 @@ namespace tq::inline TQSTAR_KERNEL_ABI {
 /// returns:  log Z (may overflow to +-inf where max Q / alpha does); -inf if nothing is possible
 /// edges:    log_pi = -inf or q = -inf -> log_p = -inf, but if every possible entry has q = -inf
 ///           they are treated as equal; q = +inf takes all; NaN in either -> that entry's log_p is
-///           -inf; n = 0 or no possible entry -> all -inf
+///           -inf; n = 0 or no possible entry -> all -inf; log_pi = +inf is no log-probability: NaN
 /// error:    at most 1e-12 absolute in log_p against long double for |q / alpha| up to 1e3
 /// cost:     O(n), n exponentials; no allocation. Thread-safe.
 inline double tilt(std::span<const double> log_pi, std::span<const double> q, double alpha,
@@ -54,7 +54,8 @@ inline double tilt(std::span<const double> log_pi, std::span<const double> q, do
 /// candidates this is the divergence on the whole vocabulary.
 ///
 /// shapes: log_p, log_pi [n]
-/// edges:  entries with p_i = 0 count 0; p_i > 0 where pi_i = 0 -> +inf; n = 0 -> 0; NaN -> NaN.
+/// edges:  entries with p_i = 0 count 0, whatever pi_i; p_i > 0 where pi_i = 0 -> +inf; n = 0 -> 0;
+///         NaN where p_i > 0 -> NaN.
 ///         Rounding can leave a tiny negative number where p = pi: it is clamped to 0 there.
 /// cost:   O(n); no allocation. Thread-safe.
 [[nodiscard]] inline double kl_divergence(std::span<const double> log_p,

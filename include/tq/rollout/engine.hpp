@@ -15,6 +15,16 @@
 
 namespace tq {
 
+namespace detail {
+
+/// A trajectory that has not begun.
+[[nodiscard]] inline trajectory start_of(const rollout_request& request) {
+    return {.sequence = {request.sequence.begin(), request.sequence.end()},
+            .start = request.sequence.size()};
+}
+
+}  // namespace detail
+
 /// Continues many sequences together.
 ///
 /// At most `slots` rollouts are in flight; each model call advances all of them by one token, and as
@@ -41,10 +51,8 @@ public:
         std::size_t next = 0;
         const auto admit = [&] {
             for (; next < requests.size() && active.size() < slots_; ++next) {
-                const rollout_request& request = requests[next];
-                done[next] = {.sequence = {request.sequence.begin(), request.sequence.end()},
-                              .start = request.sequence.size()};
-                if (request.max_tokens > 0) active.push_back(next);
+                done[next] = detail::start_of(requests[next]);
+                if (requests[next].max_tokens > 0) active.push_back(next);
             }
         };
         for (admit(); !active.empty(); admit()) advance(requests, done, active);
@@ -57,7 +65,7 @@ private:
                  std::vector<std::size_t>& active) {
         views_.clear();
         for (const std::size_t i : active) views_.emplace_back(done[i].sequence);
-        const std::span<const logits_view> rows = model_->next_logits(views_);
+        const std::span<const logits_view> rows = logits_of(*model_, views_);
         std::size_t kept = 0;
         for (std::size_t slot = 0; slot < active.size(); ++slot) {
             const std::size_t i = active[slot];
@@ -84,6 +92,42 @@ private:
     std::vector<token_view> views_;  // [in flight] the sequences of one model call
 };
 
+namespace detail {
+
+/// complete(), asked only for what is not empty, and checked: throws backend_error if the answer
+/// breaks the completer's contract.
+template <completer Model>
+[[nodiscard]] std::vector<trajectory> complete_checked(Model& model,
+                                                       std::span<const rollout_request> requests,
+                                                       sampling_rule rule) {
+    std::vector<rollout_request> wanted;
+    for (const rollout_request& request : requests)
+        if (request.max_tokens > 0) wanted.push_back(request);
+    std::vector<trajectory> completed;
+    if (!wanted.empty()) completed = model.complete(wanted, rule);
+    if (completed.size() != wanted.size())
+        throw backend_error{"completer: returned " + std::to_string(completed.size()) +
+                            " trajectories for " + std::to_string(wanted.size()) + " requests"};
+    std::vector<trajectory> result;
+    for (std::size_t i = 0, next = 0; i < requests.size(); ++i) {
+        if (requests[i].max_tokens == 0) {
+            result.push_back(start_of(requests[i]));
+            continue;
+        }
+        trajectory& rollout = completed[next++];
+        const std::size_t start = requests[i].sequence.size();
+        if (rollout.start != start || rollout.sequence.size() < start ||
+            rollout.sequence.size() - start > requests[i].max_tokens)
+            throw backend_error{"completer: trajectory " + std::to_string(next - 1) +
+                                " does not continue its request by at most " +
+                                std::to_string(requests[i].max_tokens) + " tokens"};
+        result.push_back(std::move(rollout));
+    }
+    return result;
+}
+
+}  // namespace detail
+
 /// Continues sequences with whatever the baseline is: it completes them itself, or the engine
 /// samples its tokens.
 template <baseline Model>
@@ -91,7 +135,7 @@ template <baseline Model>
                                                    std::span<const rollout_request> requests,
                                                    sampling_rule rule) {
     if constexpr (completer<Model>)
-        return model.complete(requests, rule);
+        return detail::complete_checked(model, requests, rule);
     else
         return rollout_engine<Model>{model, rule}.run(requests);
 }

@@ -117,8 +117,8 @@ private:
                 const branch& from = branches_[b++];
                 value = mean_estimate(std::span{rewards_}.subspan(r, from.rollouts));
                 r += from.rollouts;
-                if (from.ends || query.state.tokens_left == 1)
-                    value = {.q = value.q, .standard_error = 0, .rollouts = 0};
+                if (from.length == 0) value.rollouts = 0;
+                if (from.ends || query.state.tokens_left == 1) value.standard_error = 0;
             }
     }
 
