@@ -6,6 +6,7 @@
 #include <span>
 
 #include "../core/trajectory.hpp"
+#include "reward.hpp"
 
 namespace tq {
 
@@ -37,6 +38,35 @@ struct value_query {
 template <class Value>
 concept action_value =
     requires(Value& value, std::span<const value_query> queries) { value.evaluate(queries); };
+
+/// Some rollouts of one candidate: numbers first, first + 1, ... up to rewards.size() of them.
+struct rollout_query {
+    decode_state state;
+    token_id candidate = 0;
+    std::size_t first = 0;      ///< which rollout comes first
+    std::span<double> rewards;  ///< [count >= 1], to be filled
+};
+
+/// An action value that can be asked for piece by piece: Q is the mean of a fixed list of rollouts,
+/// and any of them may be asked for at any time. This is what a race needs to stop early.
+///
+/// Requirements, besides those of action_value:
+///  1. `rollouts(state, candidate)` >= 1 is the number of rollouts n that `evaluate` would average.
+///  2. `sample(queries)` fills in the rewards of the rollouts asked for, first + count <= n. Rollout
+///     i of a candidate in a state (with its key) is always the same.
+///  3. `combine(state, candidate, rewards)` is the value_estimate of the first rewards.size() ones;
+///     with all n it is what `evaluate` gives, to the last bit.
+///  4. `range()` holds every reward: a reward_range, infinite if nothing is known.
+template <class Value>
+concept sampled_value =
+    action_value<Value> &&
+    requires(Value& value, const decode_state& state, token_id candidate,
+             std::span<const rollout_query> queries, std::span<const double> rewards) {
+        { value.rollouts(state, candidate) } -> std::convertible_to<std::size_t>;
+        { value.combine(state, candidate, rewards) } -> std::convertible_to<value_estimate>;
+        { value.range() } -> std::convertible_to<reward_range>;
+        value.sample(queries);
+    };
 
 /// Fails to compile with one readable sentence if `Value` is not an action_value.
 template <class Value>

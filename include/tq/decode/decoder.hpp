@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "generation.hpp"
+#include "race.hpp"
 #include "scorer.hpp"
 #include "selection.hpp"
 #include "stream.hpp"
@@ -60,10 +61,20 @@ public:
 
     /// One decision for each state: the primitive for people with their own loop.
     [[nodiscard]] std::vector<step> next(std::span<const decode_state> states) {
-        std::vector<tilted_distribution> distributions = scorer_.score(states);
-        std::vector<step> steps;
-        for (std::size_t i = 0; i < states.size(); ++i)
-            steps.push_back(pick(states[i], std::move(distributions[i])));
+        std::vector<step> steps(states.size());
+        const auto finish = [&](std::size_t i, tilted_distribution&& distribution, std::size_t choice) {
+            steps[i] = make_step(states[i], std::move(distribution), choice);
+        };
+        if (racing()) {
+            race_all(states, finish);
+        } else {
+            std::vector<tilted_distribution> distributions = scorer_.score(states);
+            for (std::size_t i = 0; i < states.size(); ++i) {
+                const std::size_t choice =
+                    select(distributions[i], options().select, states[i].key);
+                finish(i, std::move(distributions[i]), choice);
+            }
+        }
         return steps;
     }
 
@@ -78,13 +89,35 @@ private:
         end_tokens_.assign(stated.begin(), stated.end());
     }
 
-    [[nodiscard]] step pick(const decode_state& state, tilted_distribution&& distribution) const {
+    static constexpr bool can_race = sampled_value<std::remove_reference_t<Value>>;
+
+    [[nodiscard]] bool racing() const noexcept {
+        return can_race && options().race != race_mode::exhaustive;
+    }
+
+    template <class Finish>
+    void race_all(std::span<const decode_state> states, Finish finish) {
+        if constexpr (can_race) {
+            std::vector<tilted_distribution> distributions = scorer_.propose(states);
+            const std::vector<std::size_t> choices =
+                run_race(scorer_.value(), options(), states, distributions);
+            for (std::size_t i = 0; i < states.size(); ++i) {
+                const std::vector<double>& q = distributions[i].q;
+                if (std::none_of(q.begin(), q.end(), [](double value) { return std::isnan(value); }))
+                    scorer_.close(distributions[i]);
+                finish(i, std::move(distributions[i]), choices[i]);
+            }
+        }
+    }
+
+    [[nodiscard]] step make_step(const decode_state& state, tilted_distribution&& distribution,
+                                 std::size_t choice) const {
         step result;
-        result.choice = select(distribution, options().select, state.key);
-        result.token = distribution.tokens[result.choice];
+        result.choice = choice;
+        result.token = distribution.tokens[choice];
         result.position = state.answer().size();
         result.ends = is_end_token(result.token, state.end_tokens);
-        result.kl = options().select == selection::argmax ? -distribution.log_pi[result.choice]
+        result.kl = options().select == selection::argmax ? -distribution.log_pi[choice]
                                                           : distribution.kl;
         result.distribution = std::move(distribution);
         return result;

@@ -17,6 +17,14 @@ enum class selection {
     argmax,  ///< its mode (what the paper's experiments do; more reward, more KL)
 };
 
+/// How much work the candidates of a step are worth.
+enum class race_mode {
+    exhaustive,  ///< every rollout of every candidate; the whole tilted distribution is known
+    /// Candidates that cannot win, given the reward's range, are dropped; the token is the same as
+    /// exhaustive's. Needs a value that is a sampled_value and states a finite range to save work.
+    exact,
+};
+
 /// `top_k` that keeps the whole vocabulary.
 inline constexpr std::size_t whole_vocabulary = std::numeric_limits<std::size_t>::max();
 
@@ -37,6 +45,9 @@ struct decode_options {
 
     /// How the token is picked.
     tq::selection select = tq::selection::sample;
+
+    /// Which rollouts are done. exhaustive = all of them (no-op).
+    race_mode race = race_mode::exhaustive;
 
     /// Every random number is a function of it; the same seed gives the same text.
     std::uint64_t seed = 0;

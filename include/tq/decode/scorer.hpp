@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -59,18 +60,35 @@ public:
     /// Throws backend_error if a row of logits holds NaN or forbids every token, or if a Q is NaN;
     /// whatever the models throw passes through.
     [[nodiscard]] std::vector<tilted_distribution> score(std::span<const decode_state> states) {
+        std::vector<tilted_distribution> result = propose(states);
+        if (!states.empty()) evaluate(states, result);
+        for (tilted_distribution& distribution : result) close(distribution);
+        return result;
+    }
+
+    /// The first half of score: candidates and their log-probabilities, Q still unknown (NaN).
+    [[nodiscard]] std::vector<tilted_distribution> propose(std::span<const decode_state> states) {
         std::vector<tilted_distribution> result(states.size());
         if (states.empty()) return result;
         views_.clear();
         for (const decode_state& state : states) views_.push_back(state.sequence);
-        propose(result);
-        evaluate(states, result);
+        take_candidates(result);
+        constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
         for (tilted_distribution& distribution : result) {
-            distribution.log_z = tilt(distribution.log_prior, distribution.q, options_.alpha,
-                                      distribution.log_p);
-            distribution.kl = kl_divergence(distribution.log_p, distribution.log_pi);
+            distribution.q.assign(distribution.size(), unknown);
+            distribution.q_error.assign(distribution.size(), unknown);
+            distribution.log_p.assign(distribution.size(), unknown);
+            distribution.rollouts.assign(distribution.size(), 0);
+            distribution.log_z = distribution.kl = unknown;
         }
         return result;
+    }
+
+    /// The second half: the closed form, once every Q is there.
+    void close(tilted_distribution& distribution) const {
+        distribution.log_z =
+            tilt(distribution.log_prior, distribution.q, options_.alpha, distribution.log_p);
+        distribution.kl = kl_divergence(distribution.log_p, distribution.log_pi);
     }
 
     [[nodiscard]] tilted_distribution score(const decode_state& state) {
@@ -79,10 +97,11 @@ public:
 
     [[nodiscard]] const decode_options& options() const noexcept { return options_; }
     [[nodiscard]] auto& policy() noexcept { return policy_; }
+    [[nodiscard]] auto& value() noexcept { return value_; }
 
 private:
     /// Candidates and their log-probabilities under prior and policy.
-    void propose(std::vector<tilted_distribution>& result) {
+    void take_candidates(std::vector<tilted_distribution>& result) {
         if (anchor_) {
             take_top(logits_of(*anchor_, views_), result);
             const std::span<const logits_view> rows = logits_of(policy_, views_);
@@ -130,18 +149,8 @@ private:
             queries.push_back({states[i], result[i].tokens, values[i]});
         }
         value_.evaluate(queries);
-        for (std::size_t i = 0; i < states.size(); ++i) store(values[i], result[i]);
-    }
-
-    static void store(std::span<const value_estimate> values, tilted_distribution& distribution) {
-        for (std::size_t j = 0; j < values.size(); ++j) {
-            if (std::isnan(values[j].q))
-                throw backend_error{"scorer: Q of token " +
-                                    std::to_string(distribution.tokens[j]) + " is NaN"};
-            distribution.q.push_back(values[j].q);
-            distribution.q_error.push_back(values[j].standard_error);
-        }
-        distribution.log_p.resize(values.size());
+        for (std::size_t i = 0; i < states.size(); ++i)
+            for (std::size_t j = 0; j < values[i].size(); ++j) result[i].set(j, values[i][j]);
     }
 
     Policy policy_;

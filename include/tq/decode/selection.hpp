@@ -2,6 +2,7 @@
 // Picking a token from a tilted distribution.
 
 #include <cstddef>
+#include <cstdint>
 #include <limits>
 
 #include "../core/random.hpp"
@@ -9,6 +10,12 @@
 #include "step.hpp"
 
 namespace tq {
+
+/// The noise that turns an argmax into a draw: standard Gumbel, keyed by the token; 0 for the mode.
+[[nodiscard]] inline double selection_noise(tq::selection rule, random_key key,
+                                            token_id token) noexcept {
+    return rule == selection::sample ? key.gumbel(static_cast<std::uint64_t>(token)) : 0.0;
+}
 
 /// Index of the picked candidate; the distribution must not be empty.
 ///
@@ -20,9 +27,8 @@ namespace tq {
     std::size_t best = 0;
     double best_score = -std::numeric_limits<double>::infinity();
     for (std::size_t i = 0; i < distribution.size(); ++i) {
-        double score = distribution.log_p[i];
-        if (rule == selection::sample)
-            score += key.gumbel(static_cast<std::uint64_t>(distribution.tokens[i]));
+        const double score =
+            distribution.log_p[i] + selection_noise(rule, key, distribution.tokens[i]);
         if (score > best_score) {
             best_score = score;
             best = i;

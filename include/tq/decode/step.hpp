@@ -1,15 +1,21 @@
 #pragma once
 // What a decision looks like: the tilted distribution, and the token that was picked from it.
 
+#include <cmath>
 #include <cstddef>
+#include <string>
 #include <vector>
 
+#include "../concepts/action_value.hpp"
+#include "../core/error.hpp"
 #include "../core/token.hpp"
 
 namespace tq {
 
 /// The closed form at one state: p(z|s) ∝ prior(z|s) exp(Q(s,z) / alpha) over the candidates.
 /// Candidates are in descending order of the prior. All logarithms are natural.
+/// A race that stopped early leaves the distribution open: q is NaN for candidates that were dropped
+/// before any rollout, and log_p, log_z and kl are NaN.
 struct tilted_distribution {
     std::vector<token_id> tokens;    ///< [n] candidates
     std::vector<double> log_prior;   ///< [n] log-probability under the anchor that is tilted
@@ -17,10 +23,21 @@ struct tilted_distribution {
     std::vector<double> q;           ///< [n] Q(s, z), in units of the reward
     std::vector<double> q_error;     ///< [n] its standard error; 0 = exact, NaN = unknown
     std::vector<double> log_p;       ///< [n] log-probability of the tilt; exp sums to 1
+    std::vector<std::size_t> rollouts;  ///< [n] rollouts that Q rests on
     double log_z = 0;                ///< log normaliser: log sum_z prior(z) exp(Q(z) / alpha)
     double kl = 0;                   ///< KL(p || policy) in nats, the top_k cut counted in
 
     [[nodiscard]] std::size_t size() const noexcept { return tokens.size(); }
+
+    /// Takes in what is known of candidate `i`. Throws backend_error if its Q is NaN.
+    void set(std::size_t i, const value_estimate& value) {
+        if (std::isnan(value.q))
+            throw backend_error{"action value: Q of token " + std::to_string(tokens[i]) +
+                                " is NaN"};
+        q[i] = value.q;
+        q_error[i] = value.standard_error;
+        rollouts[i] = value.rollouts;
+    }
 };
 
 /// One emitted token.
@@ -31,7 +48,7 @@ struct step {
     std::size_t prompt = 0;    ///< which prompt it belongs to, where several are decoded together
     bool ends = false;         ///< an end token: it closes the answer and is not part of it
     /// Divergence of this decision from the policy, in nats: that of the distribution when
-    /// sampling, -log pi(token) when taking the argmax. The sum over an answer is the exact
+    /// sampling (NaN if a race left it open), -log pi(token) when taking the argmax. The sum over an answer is the exact
     /// divergence along its path.
     double kl = 0;
     tilted_distribution distribution;

@@ -47,87 +47,108 @@ public:
 
     /// Models action_value.
     void evaluate(std::span<const value_query> queries) {
-        plan(queries);
-        const std::vector<trajectory> rollouts =
-            run_rollouts(baseline_, requests_, options_.sampling);
-        judge(rollouts);
-        estimate(queries);
+        std::vector<rollout_query> wanted;
+        std::size_t total = 0;
+        for (const value_query& query : queries)
+            for (const token_id candidate : query.candidates)
+                total += rollouts(query.state, candidate);
+        std::vector<double> rewards(total);
+        std::span<double> rest{rewards};
+        for (const value_query& query : queries)
+            for (const token_id candidate : query.candidates) {
+                const std::size_t count = rollouts(query.state, candidate);
+                wanted.push_back({query.state, candidate, 0, rest.first(count)});
+                rest = rest.subspan(count);
+            }
+        sample(wanted);
+        auto done = wanted.begin();
+        for (const value_query& query : queries)
+            for (value_estimate& value : query.values) {
+                value = combine(done->state, done->candidate, done->rewards);
+                ++done;
+            }
     }
+
+    /// Models sampled_value: 1 where no rollout is needed.
+    [[nodiscard]] std::size_t rollouts(const decode_state& state, token_id candidate) const {
+        return length(state, candidate) == 0 ? 1 : options_.rollouts;
+    }
+
+    /// Models sampled_value: all rollouts asked for run together, and are judged in one call.
+    void sample(std::span<const rollout_query> queries) {
+        plan(queries);
+        judge(queries, run_rollouts(baseline_, requests_, options_.sampling));
+        auto reward = rewards_.begin();
+        for (const rollout_query& query : queries)
+            for (double& value : query.rewards) value = *reward++;
+    }
+
+    /// Models sampled_value. An answer that is complete is exact.
+    [[nodiscard]] value_estimate combine(const decode_state& state, token_id candidate,
+                                         std::span<const double> rewards) const {
+        value_estimate value = mean_estimate(rewards);
+        if (length(state, candidate) == 0) value.rollouts = 0;
+        if (is_end_token(candidate, state.end_tokens) || state.tokens_left == 1)
+            value.standard_error = 0;
+        return value;
+    }
+
+    /// The range of the reward, infinite if it states none.
+    [[nodiscard]] reward_range range() const { return range_of(reward_).value_or(reward_range{}); }
 
     [[nodiscard]] const rollout_options& options() const noexcept { return options_; }
 
 private:
-    /// What one candidate needs: how many rollouts, how long, and the sequence that they continue.
-    struct branch {
-        token_list sequence;
-        std::size_t prompt_size, rollouts, length;
-        bool ends;  // the candidate is an end token
-    };
-
-    [[nodiscard]] branch make_branch(const decode_state& state, token_id candidate) const {
-        const bool ends = is_end_token(candidate, state.end_tokens);
-        const std::size_t length = ends ? 0 : std::min(options_.horizon, state.tokens_left - 1);
-        branch result{.sequence = {state.sequence.begin(), state.sequence.end()},
-                      .prompt_size = state.prompt_size,
-                      .rollouts = length == 0 ? 1 : options_.rollouts,
-                      .length = length,
-                      .ends = ends};
-        if (!ends) result.sequence.push_back(candidate);
-        return result;
+    /// Tokens of a rollout after the candidate.
+    [[nodiscard]] std::size_t length(const decode_state& state, token_id candidate) const {
+        if (is_end_token(candidate, state.end_tokens)) return 0;
+        return std::min(options_.horizon, state.tokens_left - 1);
     }
 
-    void plan(std::span<const value_query> queries) {
+    void plan(std::span<const rollout_query> queries) {
         branches_.clear();
         requests_.clear();
-        for (const value_query& query : queries)
-            for (const token_id candidate : query.candidates)
-                branches_.push_back(make_branch(query.state, candidate));
-        std::size_t index = 0;
-        for (const value_query& query : queries)
-            for (const token_id candidate : query.candidates)
-                request(query.state, candidate, branches_[index++]);
+        for (const rollout_query& query : queries) {
+            token_list& branch = branches_.emplace_back(query.state.sequence.begin(),
+                                                        query.state.sequence.end());
+            if (!is_end_token(query.candidate, query.state.end_tokens))
+                branch.push_back(query.candidate);
+        }
+        for (std::size_t i = 0; i < queries.size(); ++i) request(queries[i], branches_[i]);
     }
 
-    void request(const decode_state& state, token_id candidate, const branch& from) {
-        const random_key key = state.key.fold_in(static_cast<std::uint64_t>(candidate));
-        for (std::size_t i = 0; i < from.rollouts; ++i)
-            requests_.push_back({.sequence = from.sequence,
-                                 .max_tokens = from.length,
-                                 .end_tokens = state.end_tokens,
-                                 .key = key.fold_in(i)});
+    void request(const rollout_query& query, token_view branch) {
+        const random_key key =
+            query.state.key.fold_in(static_cast<std::uint64_t>(query.candidate));
+        for (std::size_t i = 0; i < query.rewards.size(); ++i)
+            requests_.push_back({.sequence = branch,
+                                 .max_tokens = length(query.state, query.candidate),
+                                 .end_tokens = query.state.end_tokens,
+                                 .key = key.fold_in(query.first + i)});
     }
 
-    void judge(std::span<const trajectory> rollouts) {
+    void judge(std::span<const rollout_query> queries, const std::vector<trajectory>& rollouts) {
         answers_.clear();
-        for (std::size_t b = 0, r = 0; b < branches_.size(); ++b)
-            for (std::size_t i = 0; i < branches_[b].rollouts; ++i, ++r) {
-                const token_view sequence = rollouts[r].sequence;
-                answers_.push_back({.prompt = sequence.first(branches_[b].prompt_size),
-                                    .answer = sequence.subspan(branches_[b].prompt_size),
-                                    .finished = branches_[b].ends || rollouts[r].finished});
+        auto rollout = rollouts.begin();
+        for (const rollout_query& query : queries)
+            for (std::size_t i = 0; i < query.rewards.size(); ++i, ++rollout) {
+                const token_view sequence = rollout->sequence;
+                answers_.push_back(
+                    {.prompt = sequence.first(query.state.prompt_size),
+                     .answer = sequence.subspan(query.state.prompt_size),
+                     .finished = rollout->finished ||
+                                 is_end_token(query.candidate, query.state.end_tokens)});
             }
         rewards_.resize(answers_.size());
         score_answers(reward_, answers_, rewards_);
     }
 
-    void estimate(std::span<const value_query> queries) const {
-        std::size_t b = 0, r = 0;
-        for (const value_query& query : queries)
-            for (value_estimate& value : query.values) {
-                const branch& from = branches_[b++];
-                value = mean_estimate(std::span{rewards_}.subspan(r, from.rollouts));
-                r += from.rollouts;
-                if (from.length == 0) value.rollouts = 0;
-                if (from.ends || query.state.tokens_left == 1) value.standard_error = 0;
-            }
-    }
-
     Baseline baseline_;
     Reward reward_;
     rollout_options options_;
-    // Workspaces of one evaluation, kept for their memory.
-    std::vector<branch> branches_;           // [candidates of all queries]
-    std::vector<rollout_request> requests_;  // [rollouts of all candidates]
+    // Workspaces of one call, kept for their memory.
+    std::vector<token_list> branches_;       // [queries] state and candidate
+    std::vector<rollout_request> requests_;  // [rollouts of all queries]
     std::vector<answer_view> answers_;       // "
     std::vector<double> rewards_;            // "
 };
