@@ -50,8 +50,8 @@ public:
                                 selection_noise(options.select, key, distribution.tokens[i]);
             field_.push_back({.index = i,
                               .base = base,
-                              .lowest = base + range.lo / alpha_,
-                              .highest = base + range.hi / alpha_});
+                              .lowest = base + tilt_of(range.lo),
+                              .highest = base + tilt_of(range.hi)});
         }
         drop();
         // Best prospects first; they keep this order.
@@ -73,7 +73,7 @@ public:
 
     void set_q(contender& c, double q) const {
         c.done = true;
-        c.lowest = c.highest = c.base + q / alpha_;
+        c.lowest = c.highest = c.base + tilt_of(q);
     }
 
     /// Those that cannot win any more leave. Ties stay: the winner's rule decides them.
@@ -94,6 +94,10 @@ public:
     }
 
 private:
+    [[nodiscard]] double tilt_of(double q) const noexcept {
+        return std::isinf(alpha_) ? 0.0 : q / alpha_;  // not inf / inf
+    }
+
     double alpha_;
     std::vector<contender> field_;  // those that can still win
     std::size_t width_ = 1;

@@ -29,6 +29,9 @@ struct rollout_options {
     /// How the baseline's tokens are drawn. Greedy (temperature 0): no noise, but Q is that of the
     /// greedy baseline. Temperature 1: an unbiased estimate of the baseline's expected reward.
     sampling_rule sampling = {.temperature = 0.0, .top_p = 1.0};
+
+    /// Greedy rollouts are remembered and extended instead of computed again. Exact; false = no-op.
+    bool reuse = true;
 };
 
 /// Throws invalid_option unless every field is in range.

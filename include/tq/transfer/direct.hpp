@@ -12,6 +12,7 @@
 #include "../concepts/reward.hpp"
 #include "../estimate/mean.hpp"
 #include "../rollout/engine.hpp"
+#include "../rollout/memory.hpp"
 
 namespace tq {
 
@@ -77,7 +78,9 @@ public:
     /// Models sampled_value: all rollouts asked for run together, and are judged in one call.
     void sample(std::span<const rollout_query> queries) {
         plan(queries);
-        judge(queries, run_rollouts(baseline_, requests_, options_.sampling));
+        judge(queries, options_.sampling.greedy() && options_.reuse
+                           ? run_greedy_rollouts(baseline_, requests_, memory_)
+                           : run_rollouts(baseline_, requests_, options_.sampling));
         auto reward = rewards_.begin();
         for (const rollout_query& query : queries)
             for (double& value : query.rewards) value = *reward++;
@@ -146,6 +149,7 @@ private:
     Baseline baseline_;
     Reward reward_;
     rollout_options options_;
+    greedy_memory memory_;
     // Workspaces of one call, kept for their memory.
     std::vector<token_list> branches_;       // [queries] state and candidate
     std::vector<rollout_request> requests_;  // [rollouts of all queries]
