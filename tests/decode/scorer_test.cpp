@@ -187,7 +187,7 @@ TEST_CASE("scorer: logits or Q that make no sense are backend errors") {
     CHECK(tq::test::contains(failure({0, std::nanf("")}, 0), logits));
     CHECK(tq::test::contains(failure({0, infinite}, 0), logits));
     CHECK(tq::test::contains(failure({-infinite, -infinite}, 0), logits));
-    CHECK(failure({0, 1}, std::nan("")) == "scorer: Q of token 1 is NaN");
+    CHECK(failure({0, 1}, std::nan("")) == "action value: Q of token 1 is NaN");
     CHECK(failure({0, 1}, 0.5) == "nothing was thrown");
 }
 

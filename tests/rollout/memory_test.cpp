@@ -1,0 +1,86 @@
+#include <tq/rollout/memory.hpp>
+
+#include "support/catch.hpp"
+#include "support/policies.hpp"
+
+using tq::token_list;
+
+namespace {
+
+tq::trajectory rollout(token_list sequence, std::size_t start, bool finished) {
+    return {.sequence = std::move(sequence), .start = start, .finished = finished};
+}
+
+token_list known(const tq::greedy_memory& memory, const token_list& sequence) {
+    const tq::token_view tokens = memory.recall(sequence).tokens;
+    return {tokens.begin(), tokens.end()};
+}
+
+}  // namespace
+
+TEST_CASE("greedy_memory: knows the rest of a rollout from any point after its start") {
+    tq::greedy_memory memory;
+    memory.remember(rollout({0, 1, 2, 3, 4}, 2, false));
+    CHECK(known(memory, {0, 1}) == token_list{2, 3, 4});
+    CHECK(known(memory, {0, 1, 2}) == token_list{3, 4});
+    CHECK(known(memory, {0, 1, 2, 3, 4}).empty());
+    CHECK(known(memory, {0}).empty());           // before its start the tokens were not greedy
+    CHECK(known(memory, {0, 1, 3}).empty());     // another branch
+    CHECK(known(memory, {5, 1, 2}).empty());     // another prompt
+    CHECK_FALSE(memory.recall(token_list{0, 1}).finished);
+}
+
+TEST_CASE("greedy_memory: prefers the longest, and one that is finished") {
+    tq::greedy_memory memory;
+    memory.remember(rollout({0, 1, 2}, 1, false));
+    memory.remember(rollout({0, 1, 2, 3}, 2, true));
+    memory.remember(rollout({0, 1}, 1, false));
+    CHECK(known(memory, {0, 1}) == token_list{2, 3});
+    CHECK(memory.recall(token_list{0, 1}).finished);
+}
+
+TEST_CASE("greedy_memory: drops the oldest beyond its capacity, and all on forget") {
+    tq::greedy_memory memory{2};
+    memory.remember(rollout({0, 1}, 1, false));
+    memory.remember(rollout({1, 2}, 1, false));
+    memory.remember(rollout({2, 3}, 1, false));
+    CHECK(known(memory, {0}).empty());
+    CHECK(known(memory, {2}) == token_list{3});
+    memory.forget();
+    CHECK(known(memory, {2}).empty());
+}
+
+TEST_CASE("run_greedy_rollouts: the trajectories are those of run_rollouts, at fewer tokens") {
+    const token_list end{4};
+    std::size_t fresh_tokens = 0, kept_tokens = 0;
+    for (std::uint64_t seed = 0; seed < 200; ++seed) {
+        tq::test::counting_policy fresh{tq::test::random_bigram(6, seed)};
+        tq::test::counting_policy kept{tq::test::random_bigram(6, seed)};
+        tq::greedy_memory memory;
+        token_list state{0};
+        for (int step = 0; step < 6; ++step) {
+            std::vector<token_list> branches;
+            for (tq::token_id z = 0; z < 4; ++z) {
+                branches.push_back(state);
+                branches.back().push_back(z);
+            }
+            std::vector<tq::rollout_request> requests;
+            for (const token_list& branch : branches)  // limits grow, shrink and are 0 at times
+                requests.push_back({.sequence = branch,
+                                    .max_tokens = (seed + static_cast<std::size_t>(step) * 3) % 5,
+                                    .end_tokens = end});
+            const auto expected = tq::run_rollouts(fresh, requests, {.temperature = 0});
+            const auto actual = tq::run_greedy_rollouts(kept, requests, memory);
+            REQUIRE(actual.size() == expected.size());
+            for (std::size_t i = 0; i < expected.size(); ++i) {
+                CHECK(actual[i].sequence == expected[i].sequence);
+                CHECK(actual[i].start == expected[i].start);
+                CHECK(actual[i].finished == expected[i].finished);
+            }
+            state = branches[(seed + static_cast<std::size_t>(step)) % 4];
+        }
+        for (const std::size_t size : fresh.batches) fresh_tokens += size;
+        for (const std::size_t size : kept.batches) kept_tokens += size;
+    }
+    CHECK(kept_tokens < fresh_tokens);
+}
