@@ -29,12 +29,15 @@ namespace {
 namespace llama = tq::llama_cpp;
 
 struct settings {
-    bool quick = false;
+    bool quick = false, tq_only = false;
     std::string prompts = demo_defaults::prompts(), lora = demo_defaults::baseline_lora();
     std::size_t limit = 30, tokens = 32, together = 8, seeds = 4;
-    tq::decode_options decode = {.alpha = 0.1, .top_k = 8, .select = tq::selection::argmax};
+    tq::decode_options decode = {.alpha = 0.1,
+                                 .top_k = 8,
+                                 .select = tq::selection::argmax,
+                                 .race = tq::race_mode::exact};
     tq::rollout_options rollout = {};
-    std::string anchor = "baseline", select = "argmax";
+    std::string anchor = "baseline", select = "argmax", race = "exact";
 };
 
 /// One method's results.
@@ -168,22 +171,6 @@ void print_header(const settings& options) {
 
 void run(const settings& options) {
     bench bench{options};
-    // All methods are the same decoder; the frozen ones have no action value.
-    const auto frozen = [&](const char* name, llama::language_model& anchor, tq::selection select) {
-        const bool sampled = select == tq::selection::sample;
-        tq::decode_options decode = options.decode;
-        decode.select = select;
-        decode.top_k = sampled ? tq::whole_vocabulary : 1;
-        return bench.run(name, sampled ? options.seeds : 1, [&, decode](std::size_t seed) mutable {
-            decode.seed = seed;
-            return tq::decoder{bench.policy, tq::zero_value{}, anchor, decode};
-        });
-    };
-    const outcome plain = frozen("plain", bench.policy, tq::selection::sample);
-    const outcome plain_greedy = frozen("plain, greedy", bench.policy, tq::selection::argmax);
-    const outcome baseline = frozen("baseline", bench.baseline, tq::selection::sample);
-    const outcome baseline_greedy = frozen("baseline, greedy", bench.baseline, tq::selection::argmax);
-
     const bool random = options.decode.select == tq::selection::sample ||
                         !options.rollout.sampling.greedy();
     tq::direct_transfer q{bench.baseline, bench.reward, options.rollout};
@@ -198,21 +185,30 @@ void run(const settings& options) {
                         {"decode", options.decode}, {"rollout", options.rollout},
                         {"anchor", options.anchor}};
     print_header(options);
-    const auto show = [&](const char* label, const char* key, const outcome& result) {
+    // All methods are the same decoder; the frozen ones have no action value.
+    const auto frozen = [&](const char* label, const std::string& key, llama::language_model& anchor,
+                            tq::selection select) {
+        const bool sampled = select == tq::selection::sample;
+        tq::decode_options decode = options.decode;
+        decode.select = select;
+        decode.top_k = sampled ? tq::whole_vocabulary : 1;
+        const auto make = [&](std::size_t seed) {
+            decode.seed = seed;
+            return tq::decoder{bench.policy, tq::zero_value{}, anchor, decode};
+        };
+        const outcome result = bench.run(label, sampled ? options.seeds : 1, make);
         print_row(label, result, steered);
         add(json, key, result);
+        json["z_tq_over_" + key] = tq::compare_paired(steered.reward, result.reward).z();
     };
-    show("plain, sampled", "plain", plain);
-    show("plain, greedy", "plain_greedy", plain_greedy);
-    show("baseline, sampled", "baseline", baseline);
-    show("baseline, greedy", "baseline_greedy", baseline_greedy);
-    show("TQ*", "tq", steered);
-    const auto z = [&](const outcome& other) {
-        return tq::compare_paired(steered.reward, other.reward).z();
-    };
-    json["z_tq_over_plain"] = z(plain);
-    json["z_tq_over_baseline"] = z(baseline);
-    json["z_tq_over_baseline_greedy"] = z(baseline_greedy);
+    if (!options.tq_only) {
+        frozen("plain, sampled", "plain", bench.policy, tq::selection::sample);
+        frozen("plain, greedy", "plain_greedy", bench.policy, tq::selection::argmax);
+        frozen("baseline, sampled", "baseline", bench.baseline, tq::selection::sample);
+        frozen("baseline, greedy", "baseline_greedy", bench.baseline, tq::selection::argmax);
+    }
+    print_row("TQ*", steered, steered);
+    add(json, "tq", steered);
     fmt::print("\n{}\n", json.dump());
 }
 
@@ -236,6 +232,9 @@ settings read_settings(int argc, char** argv) {
         ->capture_default_str();
     app.add_option("--select", options.select)->check(CLI::IsMember({"argmax", "sample"}))
         ->capture_default_str();
+    app.add_option("--race", options.race)->check(CLI::IsMember({"exact", "exhaustive"}))
+        ->capture_default_str();
+    app.add_flag("--tq-only", options.tq_only, "leave out the other methods (for tuning)");
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
@@ -243,8 +242,9 @@ settings read_settings(int argc, char** argv) {
     }
     options.decode.select =
         options.select == "argmax" ? tq::selection::argmax : tq::selection::sample;
+    options.decode.race = options.race == "exact" ? tq::race_mode::exact : tq::race_mode::exhaustive;
     if (options.quick) {
-        options.limit = 8;
+        options.limit = std::min<std::size_t>(options.limit, 8);
         options.tokens = 12;
         options.seeds = 1;
     }

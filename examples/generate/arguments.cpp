@@ -19,6 +19,8 @@ const std::map<std::string, anchor> anchor_names{{"policy", anchor::policy},
                                                  {"baseline", anchor::baseline}};
 const std::map<std::string, tq::selection> selection_names{{"sample", tq::selection::sample},
                                                            {"argmax", tq::selection::argmax}};
+const std::map<std::string, tq::race_mode> race_names{{"exhaustive", tq::race_mode::exhaustive},
+                                                      {"exact", tq::race_mode::exact}};
 
 void add_model_options(CLI::App& app, arguments& args) {
     app.add_option("--model", args.model, "GGUF file of the policy [the cached demo model]")
@@ -75,6 +77,9 @@ void add_decoding_options(CLI::App& app, arguments& args) {
                    "temperature of the policy; 1 = as trained")
         ->capture_default_str()->group("Decoding");
     choose("--anchor", args.anchor, anchor_names, "which model is tilted: policy or [baseline]");
+    choose("--race", args.decode.race, race_names,
+           "exhaustive: every candidate's Q; [exact]: the same tokens without the rollouts that "
+           "cannot change them");
     choose("--select", args.decode.select, selection_names, "how TQ* picks: [argmax] or sample");
     choose("--others-select", args.others_select, selection_names,
            "how plain and baseline pick: argmax or [sample]");

@@ -32,7 +32,10 @@ struct arguments {
 
     // decoding
     std::vector<method> methods = {method::plain, method::baseline, method::tq};
-    tq::decode_options decode = {.alpha = 0.1, .top_k = 8, .select = tq::selection::argmax};
+    tq::decode_options decode = {.alpha = 0.1,
+                                 .top_k = 8,
+                                 .select = tq::selection::argmax,
+                                 .race = tq::race_mode::exact};
     tq::rollout_options rollout = {};
     ::anchor anchor = ::anchor::baseline;
     tq::selection others_select = tq::selection::sample;  // for plain and baseline

@@ -23,7 +23,8 @@ std::vector<std::vector<float>> rows_of(language_model& model,
                                         const std::vector<tq::token_list>& sequences) {
     const std::vector<tq::token_view> views{sequences.begin(), sequences.end()};
     std::vector<std::vector<float>> rows;
-    for (const tq::logits_view row : model.next_logits(views)) rows.emplace_back(row.begin(), row.end());
+    for (const tq::logits_view row : model.next_logits(views))
+        rows.emplace_back(row.begin(), row.end());
     return rows;
 }
 
@@ -112,8 +113,9 @@ TEST_CASE("more tokens than the context holds at once still work; one long seque
     REQUIRE(distance(rows[2], fresh_row(sequences[2])) < noise);
 
     const tq::token_list too_long(257, 7);
-    const std::string message =
-        message_of<tq::invalid_option>([&] { rows_of(model, {sequences[0], too_long}); });
+    const std::string message = message_of<tq::invalid_option>([&] {
+        rows_of(model, {sequences[0], too_long});
+    });
     REQUIRE(contains(message, "sequence 1: size = 257, must be at most the context of 256 tokens"));
     REQUIRE(distance(rows_of(model, {sequences[2]})[0], rows[2]) < noise);
 }
@@ -129,8 +131,9 @@ TEST_CASE("old prompts make room, and come back when asked for") {
 
 TEST_CASE("tokens and options outside their range are named") {
     language_model model{shared_model(), small({.context = 256, .max_sequences = 2})};
-    REQUIRE(message_of<tq::invalid_option>([&] { rows_of(model, {{1, 2}, {3, 49152}}); }) ==
-            "next_logits: sequence 1: token 1 = 49152, must be in [0, 49152)");
+    REQUIRE(message_of<tq::invalid_option>([&] {
+                rows_of(model, {{1, 2}, {3, 49152}});
+            }) == "next_logits: sequence 1: token 1 = 49152, must be in [0, 49152)");
     REQUIRE_THROWS_AS(rows_of(model, {{-1}}), tq::invalid_option);
     REQUIRE_THROWS_AS(rows_of(model, {{}}), tq::invalid_option);
     REQUIRE(rows_of(model, {{1, 2}})[0].size() == 49152);
@@ -151,7 +154,9 @@ TEST_CASE("a LoRA adapter changes the model, by its scale") {
     REQUIRE(distance(rows_of(aligned, {prompt()})[0], row) > noise);
     REQUIRE(distance(rows_of(off, {prompt()})[0], row) < 1e-3);
     const auto refused = [](const std::string& path) {
-        return message_of<tq::invalid_option>([&] { language_model{shared_model(), {.lora = path}}; });
+        return message_of<tq::invalid_option>([&] {
+            language_model{shared_model(), {.lora = path}};
+        });
     };
     REQUIRE(contains(refused("/nowhere/lora.gguf"), "lora = /nowhere/lora.gguf, must be a file"));
     REQUIRE(contains(refused(shared_model().path()), "must be a LoRA adapter for"));
@@ -161,7 +166,8 @@ TEST_CASE("a LoRA adapter changes the model, by its scale") {
 
 TEST_CASE("a baseline can see another prompt than the policy") {
     const auto& weights = shared_model();
-    const tq::token_list own = weights.chat_prompt("Write a line about the sea.", "Answer in capitals.");
+    const tq::token_list own =
+        weights.chat_prompt("Write a line about the sea.", "Answer in capitals.");
     language_model policy{weights, small()}, baseline{weights, small()};
     baseline.set_prompt_override({.replaces = prompt(), .with = own});
     const tq::token_list answer = weights.tokenize("The waves");

@@ -12,7 +12,8 @@ using tq::test::shared_model;
 
 TEST_CASE("text survives tokens and back, piece by piece as well") {
     const auto& model = shared_model();
-    for (const std::string text : {"Hello, world", "naïve café", "日本語 です", "🙂🙃 ok", "a\n\n b", ""}) {
+    for (const std::string text :
+         {"Hello, world", "naïve café", "日本語 です", "🙂🙃 ok", "a\n\n b", ""}) {
         const tq::token_list tokens = model.tokenize(text);
         REQUIRE(model.detokenize(tokens) == text);
         tq::llama_cpp::utf8_stream stream{model};
@@ -27,8 +28,8 @@ TEST_CASE("utf8_buffer holds back what is incomplete and replaces what is broken
     REQUIRE(buffer.push("a\xE6\x97") == "a");
     REQUIRE(buffer.push("\xA5") == "日");
     REQUIRE(buffer.push("\xFFz") == "\uFFFDz");
-    REQUIRE(buffer.push("\xC0\xAF") == "\uFFFD\uFFFD");      // overlong
-    REQUIRE(buffer.push("\xED\xA0") == "\uFFFD\uFFFD");      // surrogate
+    REQUIRE(buffer.push("\xC0\xAF") == "\uFFFD\uFFFD");  // overlong
+    REQUIRE(buffer.push("\xED\xA0") == "\uFFFD\uFFFD");  // surrogate
     REQUIRE(buffer.push("\xF0\x9F") == "");
     REQUIRE(buffer.push("x") == "\uFFFD\uFFFDx");
     REQUIRE(buffer.push("\xE2\x82").empty());
@@ -72,9 +73,8 @@ TEST_CASE("files and tokens that are wrong are named") {
     const scratch_file no_gguf{"hello, this is no model"};
     REQUIRE(contains(load(no_gguf.path()), no_gguf.path()));
     REQUIRE(contains(load(no_gguf.path()), "magic"));
-    REQUIRE(message_of<tq::invalid_option>([] {
-                (void)shared_model().piece(49152);
-            }) == "model: token = 49152, must be in [0, 49152)");
+    REQUIRE(message_of<tq::invalid_option>([] { (void)shared_model().piece(49152); }) ==
+            "model: token = 49152, must be in [0, 49152)");
     REQUIRE(contains(message_of<tq::invalid_option>([] {
                          tq::llama_cpp::model{shared_model().path(), {.gpu_layers = -1}};
                      }),

@@ -55,7 +55,7 @@ TEST_CASE("good words score above bad ones, in [0, 1]") {
 TEST_CASE("a score does not depend on the batch") {
     reward_head judge{shared_model(), asset("valence_head.safetensors"), small()};
     auto all = answers();
-    all.emplace_back();                                   // the prompt itself
+    all.emplace_back();                                           // the prompt itself
     all.push_back(all[0] + shared_model().tokenize(" Really."));  // all[0] begins it
     all.push_back(all[1]);
     const auto together = scores(judge, prompt(), all);

@@ -32,8 +32,9 @@ std::string weight(std::size_t hidden, const std::string& type = "F32", std::siz
 /// What reward_head says about a file of this content.
 std::string fault(const std::string& content) {
     const scratch_file file{content};
-    const std::string message = message_of<tq::invalid_option>(
-        [&] { tq::llama_cpp::reward_head{shared_model(), file.path(), {.context = 256}}; });
+    const std::string message = message_of<tq::invalid_option>([&] {
+        tq::llama_cpp::reward_head{shared_model(), file.path(), {.context = 256}};
+    });
     if (message != "nothing was thrown") REQUIRE(contains(message, file.path()));
     return message;
 }
@@ -72,7 +73,8 @@ TEST_CASE("faulty files are refused with the reason") {
     REQUIRE(contains(fault(file_of("[1]", "")), "not a JSON object"));
     REQUIRE(contains(fault(file_of(good, floats(100))), "truncated"));
     REQUIRE(contains(fault(file_of(good, floats(577))), "belongs to no tensor"));
-    REQUIRE(contains(fault(file_of("{" + weight(576, "F16", 4) + "}", floats(576))), "shape and type"));
+    REQUIRE(
+        contains(fault(file_of("{" + weight(576, "F16", 4) + "}", floats(576))), "shape and type"));
     REQUIRE(contains(fault(file_of("{" + weight(576, "I32", 4) + "}", floats(576))), "type I32"));
     REQUIRE(contains(fault(file_of("{" + weight(64) + "}", floats(64))), "must be [1, 576]"));
     REQUIRE(contains(fault(file_of("{}", "")), "has no tensor score.weight"));
@@ -89,8 +91,9 @@ TEST_CASE("faulty header entries are refused with the reason") {
     REQUIRE(contains(entry(R"({"dtype":"F32","shape":[4]})"), "no list data_offsets"));
     REQUIRE(contains(entry(R"({"dtype":"F32","shape":[-4],"data_offsets":[0,16]})"), "no count"));
     REQUIRE(contains(entry(R"({"dtype":"F32","shape":[4],"data_offsets":[16,0]})"), "outside"));
-    REQUIRE(contains(entry(R"({"dtype":"F32","shape":[4294967296,4294967296,4],"data_offsets":[0,16]})"),
-                     "shape and type"));
+    REQUIRE(contains(
+        entry(R"({"dtype":"F32","shape":[4294967296,4294967296,4],"data_offsets":[0,16]})"),
+        "shape and type"));
     REQUIRE(contains(entry(R"({"dtype":"F32","shape":[3],"data_offsets":[4,16]})"), "holes"));
 }
 
@@ -102,12 +105,12 @@ TEST_CASE("metadata that is not understood is refused, not ignored") {
     REQUIRE(contains(meta(R"({"pooling":"mean"})"), "pooling = mean, must be last"));
     REQUIRE(contains(meta(R"({"squash":"tanh"})"), "squash = tanh, must be sigmoid or none"));
     REQUIRE(contains(meta(R"({"squash":1})"), "metadata squash is not a string"));
-    REQUIRE(contains(fault(file_of(R"({"score.bias":{"dtype":"F32","shape":[2],"data_offsets":[2304,2312]},)" +
-                                       weight(576) + "}",
-                                   floats(578))),
-                     "score.bias has shape [2]"));
-    REQUIRE(contains(message_of<tq::invalid_option>([] {
-                         tq::llama_cpp::safetensors_file{"/nowhere/head.safetensors"};
-                     }),
+    REQUIRE(contains(
+        fault(file_of(R"({"score.bias":{"dtype":"F32","shape":[2],"data_offsets":[2304,2312]},)" +
+                          weight(576) + "}",
+                      floats(578))),
+        "score.bias has shape [2]"));
+    REQUIRE(contains(message_of<tq::invalid_option>(
+                         [] { tq::llama_cpp::safetensors_file{"/nowhere/head.safetensors"}; }),
                      "/nowhere/head.safetensors: cannot be read"));
 }

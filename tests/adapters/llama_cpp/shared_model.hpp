@@ -59,7 +59,8 @@ inline double distance(logits_view a, logits_view b) {
         const float largest = *std::max_element(row.begin(), row.end());
         std::vector<double> p;
         double sum = 0;
-        for (const float logit : row) sum += p.emplace_back(std::exp(double{logit} - double{largest}));
+        for (const float logit : row)
+            sum += p.emplace_back(std::exp(double{logit} - double{largest}));
         for (double& value : p) value /= sum;
         return p;
     };

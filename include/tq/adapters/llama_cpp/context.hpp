@@ -34,7 +34,8 @@ class context {
 public:
     /// Throws invalid_option for options out of range and files that do not load.
     context(model source, const language_model_options& options)
-        : model_{std::move(source)}, batch_size_{std::min(options.batch, options.context)} {
+        : model_{std::move(source)},
+          batch_size_{std::min(options.batch, options.context)} {
         check(options);
         check_option(!llama_model_is_recurrent(model_.handle()) &&
                          !llama_model_is_hybrid(model_.handle()) &&
@@ -57,7 +58,8 @@ public:
         if (step.copy)
             llama_memory_seq_cp(memory(), id(step.source), id(step.slot), 0, keep);
         else if (!llama_memory_seq_rm(memory(), id(step.slot), keep, -1))
-            throw backend_error{"llama_memory_seq_rm: this model's cache cannot be cut to a prefix"};
+            throw backend_error{
+                "llama_memory_seq_rm: this model's cache cannot be cut to a prefix"};
     }
 
     /// Decodes at most batch_size() tokens. Returns false, and has done nothing, if the KV cache is

@@ -27,9 +27,9 @@ struct prompt_override {
 /// A frozen model; models tq::policy.
 ///
 /// Same sequence, same row up to float noise: llama.cpp picks other kernels for other batch shapes.
-/// Plain llama.cpp, given the same 100 tokens of text in chunks of other sizes, moves its worst logit
-/// by up to 0.9 (Q8_0 weights) or 0.4 (BF16); nothing here adds to that. On tokens drawn blindly it
-/// was 2.5 and 0.4.
+/// Plain llama.cpp, given the same 100 tokens of text in chunks of other sizes, moves its worst
+/// logit by up to 0.9 (Q8_0 weights) or 0.4 (BF16); nothing here adds to that. On tokens drawn
+/// blindly it was 2.5 and 0.4.
 ///
 /// Prefixes are shared with earlier calls and within a call, so that sequences which advance by a
 /// token each cost one token each, in one llama_decode. A call with more sequences than
@@ -52,9 +52,9 @@ public:
     }
 
     /// Row i has the logits [vocab_size] of the token that follows sequences[i]; views until the
-    /// next call. Throws invalid_option for a sequence that is empty, longer than the context or has
-    /// a token outside [0, vocab_size()); backend_error, with llama.cpp's code, if decoding fails.
-    /// The object stays usable.
+    /// next call. Throws invalid_option for a sequence that is empty, longer than the context or
+    /// has a token outside [0, vocab_size()); backend_error, with llama.cpp's code, if decoding
+    /// fails. The object stays usable.
     [[nodiscard]] std::span<const logits_view> next_logits(std::span<const token_view> sequences) {
         ++calls_;
         if (overrides_.empty()) return engine_.rows(sequences);
@@ -74,8 +74,8 @@ public:
     void add_prompt_override(prompt_override rule) { overrides_.push_back(std::move(rule)); }
     void clear_prompt_overrides() noexcept { overrides_.clear(); }
 
-    /// Tokens that went through the model, llama_decode calls and next_logits calls, since the start
-    /// or reset_counters().
+    /// Tokens that went through the model, llama_decode calls and next_logits calls, since the
+    /// start or reset_counters().
     [[nodiscard]] std::size_t tokens_decoded() const noexcept { return engine_.tokens_decoded(); }
     [[nodiscard]] std::size_t decodes() const noexcept { return engine_.decodes(); }
     [[nodiscard]] std::size_t calls() const noexcept { return calls_; }

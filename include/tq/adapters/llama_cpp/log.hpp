@@ -64,9 +64,7 @@ inline void start_backend() {
 }
 
 /// ": <reason>" if llama.cpp has logged one since first_error() was cleared, else "".
-inline std::string reason() {
-    return first_error().empty() ? std::string{} : ": " + first_error();
-}
+inline std::string reason() { return first_error().empty() ? std::string{} : ": " + first_error(); }
 
 }  // namespace detail
 

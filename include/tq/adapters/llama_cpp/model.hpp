@@ -33,7 +33,8 @@ struct tokenize_options {
 class model {
 public:
     /// Throws invalid_option if `path` is not a GGUF file that llama.cpp can load.
-    explicit model(const std::string& path, model_options options = {}) : state_{load(path, options)} {}
+    explicit model(const std::string& path, model_options options = {})
+        : state_{load(path, options)} {}
 
     /// The tokens of `text` (UTF-8).
     [[nodiscard]] token_list tokenize(std::string_view text, tokenize_options options = {}) const {
@@ -43,9 +44,10 @@ public:
         const auto size = static_cast<std::int32_t>(text.size());
         token_list tokens(text.size() + 2);  // no token is empty; 2 for the special ones
         for (int attempt = 0; attempt < 2; ++attempt) {
-            const std::int32_t count = llama_tokenize(
-                state_->vocab, text.data(), size, tokens.data(),
-                static_cast<std::int32_t>(tokens.size()), options.add_special, options.parse_special);
+            const std::int32_t count =
+                llama_tokenize(state_->vocab, text.data(), size, tokens.data(),
+                               static_cast<std::int32_t>(tokens.size()), options.add_special,
+                               options.parse_special);
             tokens.resize(static_cast<std::size_t>(count < 0 ? -std::int64_t{count} : count));
             if (count >= 0) return tokens;
         }
@@ -58,7 +60,8 @@ public:
         for (const token_id token : tokens) check_token(token);
         const auto count = static_cast<std::int32_t>(tokens.size());
         return grown(8 * tokens.size() + 16, [&](char* text, std::int32_t size) {
-            return llama_detokenize(state_->vocab, tokens.data(), count, text, size, false, special);
+            return llama_detokenize(state_->vocab, tokens.data(), count, text, size, false,
+                                    special);
         });
     }
 
@@ -75,7 +78,8 @@ public:
     /// own chat template. No system turn if `system` is empty: defaults that a template would put
     /// there by itself are left out. Special tokens written out in the texts count as special.
     /// Throws invalid_option if the model has no template, or one that llama.cpp does not know.
-    [[nodiscard]] token_list chat_prompt(std::string_view user, std::string_view system = "") const {
+    [[nodiscard]] token_list chat_prompt(std::string_view user,
+                                         std::string_view system = "") const {
         token_list tokens =
             tokenize(chat_text(user, system), {.add_special = true, .parse_special = true});
         const token_id begin = llama_vocab_bos(state_->vocab);
@@ -96,8 +100,8 @@ public:
         std::string text(2 * (user.size() + system.size()) + 256, '\0');
         for (int attempt = 0; attempt < 2; ++attempt) {
             const auto room = static_cast<std::int32_t>(text.size());
-            const std::int32_t size = llama_chat_apply_template(pattern, turns + skip, 2 - skip,
-                                                                true, text.data(), room);
+            const std::int32_t size =
+                llama_chat_apply_template(pattern, turns + skip, 2 - skip, true, text.data(), room);
             if (size < 0) break;
             text.resize(static_cast<std::size_t>(size));
             if (size <= room) return text;
@@ -204,7 +208,8 @@ private:
     if (a.vocab_size() != b.vocab_size()) return false;
     const auto size = static_cast<token_id>(a.vocab_size());
     for (token_id token = 0; token < size; ++token)
-        if (std::strcmp(llama_vocab_get_text(first, token), llama_vocab_get_text(second, token)) != 0)
+        if (std::strcmp(llama_vocab_get_text(first, token), llama_vocab_get_text(second, token)) !=
+            0)
             return false;
     return true;
 }

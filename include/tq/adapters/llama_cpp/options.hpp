@@ -15,9 +15,9 @@ namespace tq::llama_cpp {
 /// Options of language_model and reward_head. Each has a context of its own: a KV cache whose cells
 /// all its sequences share, each common prefix once.
 struct language_model_options {
-    std::string lora = {};           ///< GGUF file of a LoRA adapter; empty = none
-    float lora_scale = 1.0F;         ///< finite; 0 = as if there were no adapter
-    std::size_t context = 4096;      ///< tokens that the KV cache holds in all; [max_sequences, 2^30)
+    std::string lora = {};       ///< GGUF file of a LoRA adapter; empty = none
+    float lora_scale = 1.0F;     ///< finite; 0 = as if there were no adapter
+    std::size_t context = 4096;  ///< tokens that the KV cache holds in all; [max_sequences, 2^30)
     std::size_t max_sequences = 64;  ///< [1, 256]; sequences that one pass can hold
     std::size_t batch = 512;         ///< tokens of one llama_decode at most; [max_sequences, 2^30)
     std::size_t threads = 0;         ///< [0, 512]; 0 = all cores

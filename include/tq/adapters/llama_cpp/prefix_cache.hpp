@@ -140,15 +140,17 @@ private:
 
     /// Slots that are neither taken nor copied from: empty ones last, before them the least
     /// recently used ones (they are handed out from the back).
-    [[nodiscard]] std::vector<std::size_t> find_unneeded(const std::vector<cache_place>& places,
-                                                         const std::vector<std::size_t>& pending) const {
+    [[nodiscard]] std::vector<std::size_t> find_unneeded(
+        const std::vector<cache_place>& places, const std::vector<std::size_t>& pending) const {
         std::vector<bool> needed(slots_.size());
         for (const std::size_t i : pending)
             if (places[i].cached > 0) needed[places[i].slot] = true;
         std::vector<std::size_t> unneeded;
         for (std::size_t s = 0; s < slots_.size(); ++s)
             if (!needed[s] && !taken(s)) unneeded.push_back(s);
-        const auto age = [&](std::size_t s) { return slots_[s].tokens.empty() ? 0 : slots_[s].used; };
+        const auto age = [&](std::size_t s) {
+            return slots_[s].tokens.empty() ? 0 : slots_[s].used;
+        };
         std::stable_sort(unneeded.begin(), unneeded.end(),
                          [&](std::size_t a, std::size_t b) { return age(a) > age(b); });
         return unneeded;
@@ -179,8 +181,9 @@ private:
             if (cached > 0)
                 plan.steps.push_back({.slot = s, .keep = cached, .copy = true, .source = source});
             const auto kept = slots_[source].tokens.begin() + static_cast<std::ptrdiff_t>(cached);
-            slots_[s] = {cached > 0 ? token_list(slots_[source].tokens.begin(), kept) : token_list{},
-                         clock_};
+            slots_[s] = {
+                cached > 0 ? token_list(slots_[source].tokens.begin(), kept) : token_list{},
+                clock_};
             plan.places[i].slot = s;
         }
     }
@@ -195,7 +198,8 @@ private:
                       sequence.end());
     }
 
-    [[nodiscard]] std::size_t shared_with(const std::vector<std::size_t>& others, std::size_t s) const {
+    [[nodiscard]] std::size_t shared_with(const std::vector<std::size_t>& others,
+                                          std::size_t s) const {
         std::size_t longest = 0;
         for (const std::size_t other : others)
             longest = std::max(longest, common_prefix(slots_[other].tokens, slots_[s].tokens));

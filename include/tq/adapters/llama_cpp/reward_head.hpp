@@ -24,15 +24,16 @@ namespace tq::llama_cpp {
 ///
 /// The head is a safetensors file with the names of Hugging Face's sequence classifiers:
 /// `score.weight` [1, hidden] and, optionally, `score.bias` [1]. Its metadata may say: `pooling`,
-/// only "last" (the default); `state`, only "after final norm" (the default); `squash`, "sigmoid" or
-/// "none" (the default).
+/// only "last" (the default); `state`, only "after final norm" (the default); `squash`, "sigmoid"
+/// or "none" (the default).
 ///
 /// Scores do not depend on the other answers but for float noise: llama.cpp picks other kernels for
 /// other batch shapes, which moves a squashed score by up to about 0.02. Prefixes are shared with
 /// earlier calls and within a call. The trunk must share the policy's vocabulary. Not thread-safe.
 class reward_head {
 public:
-    /// Throws invalid_option for options out of range and for a head that is faulty or does not fit.
+    /// Throws invalid_option for options out of range and for a head that is faulty or does not
+    /// fit.
     reward_head(model trunk, const std::string& head, const language_model_options& options = {})
         : engine_{std::move(trunk), options, detail::row_kind::states} {
         safetensors_file file{head};
@@ -98,7 +99,8 @@ private:
     void read_metadata(const safetensors_file& file) {
         const auto check = [&](const char* key, const std::string& value, bool ok,
                                const char* allowed) {
-            if (!ok) file.fail("metadata " + std::string{key} + " = " + value + ", must be " + allowed);
+            if (!ok)
+                file.fail("metadata " + std::string{key} + " = " + value + ", must be " + allowed);
         };
         const std::string pooling = file.metadata("pooling", "last");
         const std::string state = file.metadata("state", "after final norm");

@@ -59,7 +59,9 @@ struct float_tensor {
 /// Every member throws invalid_option, naming the file and the fault.
 class safetensors_file {
 public:
-    explicit safetensors_file(std::string path) : path_{std::move(path)}, file_{path_, std::ios::binary} {
+    explicit safetensors_file(std::string path)
+        : path_{std::move(path)},
+          file_{path_, std::ios::binary} {
         if (!file_) fail("cannot be read");
         file_.seekg(0, std::ios::end);
         const std::streamoff end = file_.tellg();
@@ -121,7 +123,8 @@ private:
 
     static float value_of(const char* bytes, const std::string& dtype) {
         if (dtype == "F32")
-            return std::bit_cast<float>(static_cast<std::uint32_t>(detail::little_endian(bytes, 4)));
+            return std::bit_cast<float>(
+                static_cast<std::uint32_t>(detail::little_endian(bytes, 4)));
         const auto bits = static_cast<std::uint16_t>(detail::little_endian(bytes, 2));
         if (dtype == "F16") return detail::half_to_float(bits);
         return std::bit_cast<float>(std::uint32_t{bits} << 16);

@@ -22,13 +22,16 @@ namespace tq::llama_cpp::detail {
 /// llama.cpp has no switch for "states without logits": a context that outputs states outputs them
 /// for every token of the batch, and multiplies each by the vocabulary matrix (a fifth of a
 /// small model's work) on the way. So for states all tokens but the last of each sequence
-/// are decoded first with no output at all, which skips that matrix; then the last ones, as outputs.
+/// are decoded first with no output at all, which skips that matrix; then the last ones, as
+/// outputs.
 enum class row_kind { logits, states };
 
 class sequence_engine {
 public:
     sequence_engine(model source, const language_model_options& options, row_kind kind)
-        : context_{std::move(source), options}, cache_{options.max_sequences}, kind_{kind} {}
+        : context_{std::move(source), options},
+          cache_{options.max_sequences},
+          kind_{kind} {}
 
     [[nodiscard]] const model& source() const noexcept { return context_.source(); }
     [[nodiscard]] std::size_t max_sequences() const noexcept { return cache_.size(); }
@@ -120,8 +123,8 @@ private:
         return end;
     }
 
-    /// How many tokens sequence i has in common with what its predecessor decodes. (The last token for a state is
-    /// decoded by itself, so it is not there for a successor.)
+    /// How many tokens sequence i has in common with what its predecessor decodes. (The last token
+    /// for a state is decoded by itself, so it is not there for a successor.)
     [[nodiscard]] std::size_t shared_new(std::size_t i) const {
         return kind_ == row_kind::logits ? shared_[i]
                                          : std::min(shared_[i], distinct_[i - 1].size() - 1);
@@ -132,8 +135,9 @@ private:
         clear();  // cells that were duplicated over time are in the way: start afresh
         if (!try_run(begin, end))
             throw backend_error{"llama_decode: the KV cache of " +
-                                    std::to_string(context_.capacity()) + " tokens is too small for " +
-                                    std::to_string(cells_) + " (raise the option `context`)",
+                                    std::to_string(context_.capacity()) +
+                                    " tokens is too small for " + std::to_string(cells_) +
+                                    " (raise the option `context`)",
                                 1};
     }
 
@@ -178,8 +182,9 @@ private:
         }
     }
 
-    [[nodiscard]] std::size_t end_of_sharers(std::size_t begin, const std::vector<cache_place>& places,
-                                             std::size_t i, std::size_t position) const {
+    [[nodiscard]] std::size_t end_of_sharers(std::size_t begin,
+                                             const std::vector<cache_place>& places, std::size_t i,
+                                             std::size_t position) const {
         std::size_t end = i + 1;
         while (end < places.size() && shared_new(begin + end) > position &&
                places[end].cached <= position)
@@ -187,9 +192,10 @@ private:
         return end;
     }
 
-    /// Decodes in chunks. Rows of the call's very last chunk stay where llama.cpp put them; those of
-    /// earlier ones are copied, because the next decode overwrites them.
-    [[nodiscard]] bool decode(const std::vector<batch_token>& tokens, std::size_t begin, bool final) {
+    /// Decodes in chunks. Rows of the call's very last chunk stay where llama.cpp put them; those
+    /// of earlier ones are copied, because the next decode overwrites them.
+    [[nodiscard]] bool decode(const std::vector<batch_token>& tokens, std::size_t begin,
+                              bool final) {
         const std::span<const batch_token> all{tokens};
         for (std::size_t at = 0; at < all.size(); at += context_.batch_size()) {
             const auto chunk = all.subspan(at, std::min(context_.batch_size(), all.size() - at));

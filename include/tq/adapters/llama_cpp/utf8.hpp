@@ -52,10 +52,14 @@ private:
         const std::size_t size = lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
         for (std::size_t i = 1; i < size; ++i) {
             if (i == bytes.size()) return incomplete;
-            const unsigned char lo =
-                i > 1 ? 0x80 : lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
-            const unsigned char hi =
-                i > 1 ? 0xBF : lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
+            const unsigned char lo = i > 1          ? 0x80
+                                     : lead == 0xE0 ? 0xA0
+                                     : lead == 0xF0 ? 0x90
+                                                    : 0x80;
+            const unsigned char hi = i > 1          ? 0xBF
+                                     : lead == 0xED ? 0x9F
+                                     : lead == 0xF4 ? 0x8F
+                                                    : 0xBF;
             if (byte(i) < lo || byte(i) > hi) return 0;
         }
         return size;

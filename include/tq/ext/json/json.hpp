@@ -18,6 +18,7 @@ inline void to_json(nlohmann::json& json, const tilted_distribution& distributio
                         {"log_prior", distribution.log_prior[i]},
                         {"q", distribution.q[i]},
                         {"q_error", distribution.q_error[i]},
+                        {"rollouts", distribution.rollouts[i]},
                         {"log_p", distribution.log_p[i]}});
 }
 
@@ -35,17 +36,22 @@ inline void to_json(nlohmann::json& json, const step& step) {
 NLOHMANN_JSON_SERIALIZE_ENUM(selection,
                              {{selection::sample, "sample"}, {selection::argmax, "argmax"}})
 
+NLOHMANN_JSON_SERIALIZE_ENUM(race_mode, {{race_mode::exhaustive, "exhaustive"},
+                                         {race_mode::exact, "exact"}})
+
 inline void to_json(nlohmann::json& json, const decode_options& options) {
     json = {{"alpha", options.alpha},
             {"top_k", options.top_k},
             {"temperature", options.temperature},
             {"select", options.select},
+            {"race", options.race},
             {"seed", options.seed}};
 }
 
 inline void to_json(nlohmann::json& json, const rollout_options& options) {
     json = {{"horizon", options.horizon},
             {"rollouts", options.rollouts},
+            {"reuse", options.reuse},
             {"temperature", options.sampling.temperature},
             {"top_p", options.sampling.top_p}};
 }
