@@ -30,6 +30,10 @@ if(TQSTAR_BUILD_TESTS OR TQSTAR_BUILD_EXAMPLES OR TQSTAR_BUILD_BENCHMARKS)
         COMMAND ${tqstar_with_cache} "${CMAKE_CURRENT_LIST_DIR}/fetch_model" --path
         OUTPUT_VARIABLE tqstar_model_path OUTPUT_STRIP_TRAILING_WHITESPACE
         COMMAND_ERROR_IS_FATAL ANY)
+    # Properties of every test that runs a model. Threads of llama.cpp wait for each other by
+    # spinning: beside other work they crawl, hence RUN_SERIAL.
+    set(tqstar_model_test LABELS model FIXTURES_REQUIRED model RUN_SERIAL ON
+        ENVIRONMENT "TQ_MODEL=${tqstar_model_path}")
     add_executable(tq_requantise EXCLUDE_FROM_ALL "${CMAKE_CURRENT_LIST_DIR}/requantise.cpp")
     target_compile_features(tq_requantise PRIVATE cxx_std_20)
     target_link_libraries(tq_requantise PRIVATE llama)

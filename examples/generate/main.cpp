@@ -3,7 +3,7 @@
 #include <chrono>
 #include <cstdio>
 #include <exception>
-#include <optional>
+#include <tuple>
 
 #include <fmt/format.h>
 #include <tq/adapters/llama_cpp/llama_cpp.hpp>
@@ -30,6 +30,17 @@ struct models {
         if (!llama::same_vocabulary(policy_model, baseline_model))
             throw tq::invalid_option{"--baseline-model: its vocabulary differs from the policy's; "
                                      "both must share one tokenizer for now"};
+    }
+
+    /// Reads the weights in, so that the first answer is not timed with the disk.
+    void warm_up() {
+        const tq::token_list token{0};
+        const tq::token_view view{token};
+        std::ignore = policy.next_logits({&view, 1});
+        std::ignore = baseline.next_logits({&view, 1});
+        const tq::answer_view answer{view, {}, false};
+        double value = 0;
+        reward.score({&answer, 1}, {&value, 1});
     }
 
     [[nodiscard]] std::size_t tokens_decoded() const {
@@ -100,6 +111,7 @@ void run(const arguments& args) {
     const std::vector<std::string> prompts = read_prompts(args);
     report report{args, prompts};
     models models{args};
+    models.warm_up();
     for (std::size_t i = 0; i < prompts.size(); ++i) {
         const tq::token_list prompt = models.policy_model.chat_prompt(prompts[i], args.system);
         if (!args.baseline_system.empty())

@@ -88,7 +88,10 @@ public:
     void close(tilted_distribution& distribution) const {
         distribution.log_z =
             tilt(distribution.log_prior, distribution.q, options_.alpha, distribution.log_p);
-        distribution.kl = kl_divergence(distribution.log_p, distribution.log_pi);
+        // It cannot be negative: the policy's mass on the candidates is at most 1. Float logits can
+        // leave some 1e-8 below.
+        const double kl = kl_divergence(distribution.log_p, distribution.log_pi);
+        distribution.kl = kl < 0 ? 0.0 : kl;
     }
 
     [[nodiscard]] tilted_distribution score(const decode_state& state) {
