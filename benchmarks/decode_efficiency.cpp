@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
 #include <llama.h>
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 #include <tq/adapters/llama_cpp/llama_cpp.hpp>
 #include <tq/tq.hpp>
@@ -58,7 +58,8 @@ private:
 };
 
 struct settings {
-    std::size_t top_k = 8, tokens = 32, horizon = 16, prompts = 1, threads = demo_defaults::threads();
+    std::size_t top_k = 8, tokens = 32, horizon = 16, prompts = 1,
+                threads = demo_defaults::threads();
 };
 
 struct decode_result {
@@ -86,11 +87,13 @@ decode_result decode(const settings& options, llama::model& weights) {
     while (!answers.advance().empty()) {
     }
     decode_result result{.seconds = seconds_since(start)};
-    for (std::size_t i = 0; i < answers.size(); ++i) result.answer_tokens += answers.answer(i).size();
+    for (std::size_t i = 0; i < answers.size(); ++i)
+        result.answer_tokens += answers.answer(i).size();
     result.model_seconds = timed_policy.seconds + timed_baseline.seconds + timed_reward.seconds;
     result.baseline_tokens = baseline.tokens_decoded();
     result.baseline_calls = baseline.calls();
-    result.model_tokens = policy.tokens_decoded() + baseline.tokens_decoded() + reward.tokens_decoded();
+    result.model_tokens =
+        policy.tokens_decoded() + baseline.tokens_decoded() + reward.tokens_decoded();
     result.prompt_tokens = prompts.front().size();
     return result;
 }
@@ -191,10 +194,10 @@ void run(const settings& options) {
         return values[values.size() / 2];
     };
     fmt::print("\n{}\n", nlohmann::json{{"efficiency", median(efficiencies)},
-                                         {"host_share", median(host_shares)},
-                                         {"answer_tokens_per_s", median(speeds)},
-                                         {"prompts", options.prompts},
-                                         {"top_k", options.top_k}}
+                                        {"host_share", median(host_shares)},
+                                        {"answer_tokens_per_s", median(speeds)},
+                                        {"prompts", options.prompts},
+                                        {"top_k", options.top_k}}
                              .dump());
 }
 

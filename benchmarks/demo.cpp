@@ -15,8 +15,8 @@
 #include <string>
 #include <vector>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 #include <tq/adapters/llama_cpp/llama_cpp.hpp>
 #include <tq/ext/json/json.hpp>
@@ -32,10 +32,8 @@ struct settings {
     bool quick = false, tq_only = false;
     std::string prompts = demo_defaults::prompts(), lora = demo_defaults::baseline_lora();
     std::size_t limit = 30, tokens = 32, together = 8, seeds = 4;
-    tq::decode_options decode = {.alpha = 0.1,
-                                 .top_k = 8,
-                                 .select = tq::selection::argmax,
-                                 .race = tq::race_mode::exact};
+    tq::decode_options decode = {
+        .alpha = 0.1, .top_k = 8, .select = tq::selection::argmax, .race = tq::race_mode::exact};
     tq::rollout_options rollout = {};
     std::string anchor = "baseline", select = "argmax", race = "exact";
 };
@@ -54,7 +52,8 @@ struct bench {
           policy{weights, context({})},
           baseline{weights, context(options.lora)},
           reward{weights, demo_defaults::reward_head(), context({})},
-          fresh_reward{weights, demo_defaults::reward_head(), {.threads = demo_defaults::threads()}} {
+          fresh_reward{
+              weights, demo_defaults::reward_head(), {.threads = demo_defaults::threads()}} {
         std::ifstream file{options.prompts};
         for (std::string line; prompts.size() < options.limit && std::getline(file, line);)
             prompts.push_back(
@@ -99,8 +98,8 @@ struct bench {
 
     template <class Decoder>
     void decode_group(Decoder& decode, std::size_t first, double weight, outcome& result) {
-        const auto group = std::span{prompts}.subspan(
-            first, std::min(options.together, prompts.size() - first));
+        const auto group =
+            std::span{prompts}.subspan(first, std::min(options.together, prompts.size() - first));
         auto answers = decode.generate_all(group, options.tokens, first);
         while (!answers.advance().empty()) {
         }
@@ -119,8 +118,10 @@ struct bench {
         tq::score_answers(reward, {&answer, 1}, {&value, 1});
         tq::score_answers(fresh_reward, {&answer, 1}, {&again, 1});
         if (std::abs(value - again) > 0.05)
-            throw tq::backend_error{fmt::format("demo: an answer scored {:.3f} in the batch and "
-                                                "{:.3f} alone", value, again)};
+            throw tq::backend_error{
+                fmt::format("demo: an answer scored {:.3f} in the batch and "
+                            "{:.3f} alone",
+                            value, again)};
         if (answer.answer.size() > options.tokens)
             throw tq::backend_error{"demo: an answer is longer than its limit"};
         return value;
@@ -158,21 +159,22 @@ void add(nlohmann::json& json, const std::string& name, const outcome& result) {
 }
 
 void print_header(const settings& options) {
-    fmt::print("{} prompts of {}, up to {} tokens, {} seed(s) for what is sampled\n"
-               "TQ*: alpha {}, top_k {}, horizon {}, {} rollout(s) at temperature {}, {} of the "
-               "{}-anchored tilt\n\n"
-               "{:<18} {:<16} {:<14} {:>8} {:>16}   {}\n",
-               options.limit, options.prompts.substr(options.prompts.rfind('/') + 1), options.tokens,
-               options.seeds, options.decode.alpha, options.decode.top_k, options.rollout.horizon,
-               options.rollout.rollouts, options.rollout.sampling.temperature, options.select,
-               options.anchor, "method", "reward", "  KL, nats", "tokens/s", "model tok./tok.",
-               "TQ* minus it");
+    fmt::print(
+        "{} prompts of {}, up to {} tokens, {} seed(s) for what is sampled\n"
+        "TQ*: alpha {}, top_k {}, horizon {}, {} rollout(s) at temperature {}, {} of the "
+        "{}-anchored tilt\n\n"
+        "{:<18} {:<16} {:<14} {:>8} {:>16}   {}\n",
+        options.limit, options.prompts.substr(options.prompts.rfind('/') + 1), options.tokens,
+        options.seeds, options.decode.alpha, options.decode.top_k, options.rollout.horizon,
+        options.rollout.rollouts, options.rollout.sampling.temperature, options.select,
+        options.anchor, "method", "reward", "  KL, nats", "tokens/s", "model tok./tok.",
+        "TQ* minus it");
 }
 
 void run(const settings& options) {
     bench bench{options};
-    const bool random = options.decode.select == tq::selection::sample ||
-                        !options.rollout.sampling.greedy();
+    const bool random =
+        options.decode.select == tq::selection::sample || !options.rollout.sampling.greedy();
     tq::direct_transfer q{bench.baseline, bench.reward, options.rollout};
     const outcome steered = bench.run("TQ*", random ? options.seeds : 1, [&](std::size_t seed) {
         tq::decode_options decode = options.decode;
@@ -181,13 +183,15 @@ void run(const settings& options) {
                            options.anchor == "policy" ? bench.policy : bench.baseline, decode};
     });
 
-    nlohmann::json json{{"prompts", bench.prompts.size()}, {"seeds", options.seeds},
-                        {"decode", options.decode}, {"rollout", options.rollout},
+    nlohmann::json json{{"prompts", bench.prompts.size()},
+                        {"seeds", options.seeds},
+                        {"decode", options.decode},
+                        {"rollout", options.rollout},
                         {"anchor", options.anchor}};
     print_header(options);
     // All methods are the same decoder; the frozen ones have no action value.
-    const auto frozen = [&](const char* label, const std::string& key, llama::language_model& anchor,
-                            tq::selection select) {
+    const auto frozen = [&](const char* label, const std::string& key,
+                            llama::language_model& anchor, tq::selection select) {
         const bool sampled = select == tq::selection::sample;
         tq::decode_options decode = options.decode;
         decode.select = select;
@@ -216,10 +220,12 @@ settings read_settings(int argc, char** argv) {
     settings options;
     CLI::App app{"Plain model, baseline and TQ* over held-out prompts"};
     app.add_flag("--quick", options.quick, "8 prompts, 12 tokens, 1 seed");
-    app.add_option("--prompts", options.prompts, "JSON lines with \"prompt\"")->capture_default_str();
+    app.add_option("--prompts", options.prompts, "JSON lines with \"prompt\"")
+        ->capture_default_str();
     app.add_option("--limit", options.limit, "how many of them")->capture_default_str();
     app.add_option("--tokens", options.tokens, "answer length")->capture_default_str();
-    app.add_option("--together", options.together, "prompts decoded together")->capture_default_str();
+    app.add_option("--together", options.together, "prompts decoded together")
+        ->capture_default_str();
     app.add_option("--seeds", options.seeds, "samples per prompt")->capture_default_str();
     app.add_option("--lora", options.lora, "baseline adapter")->capture_default_str();
     app.add_option("--alpha", options.decode.alpha)->capture_default_str();
@@ -228,11 +234,14 @@ settings read_settings(int argc, char** argv) {
     app.add_option("--rollouts", options.rollout.rollouts)->capture_default_str();
     app.add_option("--rollout-temperature", options.rollout.sampling.temperature)
         ->capture_default_str();
-    app.add_option("--anchor", options.anchor)->check(CLI::IsMember({"policy", "baseline"}))
+    app.add_option("--anchor", options.anchor)
+        ->check(CLI::IsMember({"policy", "baseline"}))
         ->capture_default_str();
-    app.add_option("--select", options.select)->check(CLI::IsMember({"argmax", "sample"}))
+    app.add_option("--select", options.select)
+        ->check(CLI::IsMember({"argmax", "sample"}))
         ->capture_default_str();
-    app.add_option("--race", options.race)->check(CLI::IsMember({"exact", "exhaustive"}))
+    app.add_option("--race", options.race)
+        ->check(CLI::IsMember({"exact", "exhaustive"}))
         ->capture_default_str();
     app.add_flag("--tq-only", options.tq_only, "leave out the other methods (for tuning)");
     try {
@@ -242,7 +251,8 @@ settings read_settings(int argc, char** argv) {
     }
     options.decode.select =
         options.select == "argmax" ? tq::selection::argmax : tq::selection::sample;
-    options.decode.race = options.race == "exact" ? tq::race_mode::exact : tq::race_mode::exhaustive;
+    options.decode.race =
+        options.race == "exact" ? tq::race_mode::exact : tq::race_mode::exhaustive;
     if (options.quick) {
         options.limit = std::min<std::size_t>(options.limit, 8);
         options.tokens = 12;

@@ -10,8 +10,9 @@ int main() {
     auto politeness = [](tq::token_view /*prompt*/, tq::token_view answer) {
         return double(std::ranges::count(answer, kind) - std::ranges::count(answer, rude));
     };
-    tq::direct_transfer q{lm, politeness,  // Q: what the baseline's futures are worth on average
-                          {.horizon = 4, .rollouts = 64, .sampling = {.temperature = 1}}};
+    // Q: what the futures of a baseline (here the model itself) are worth on average
+    tq::direct_transfer q{
+        lm, politeness, {.horizon = 4, .rollouts = 64, .sampling = {.temperature = 1}}};
 
     for (double alpha : {1e9, 0.5}) {  // alpha -> infinity is the frozen model itself
         tq::decoder decode{lm, q, {.alpha = alpha, .top_k = 4}};

@@ -3,7 +3,8 @@
 #include <tq/tq.hpp>
 
 int main(int argc, char** argv) try {
-    if (argc != 5) return std::puts("usage: real_model MODEL.gguf LORA.gguf HEAD.safetensors PROMPT"), 2;
+    if (argc != 5)
+        return std::puts("usage: real_model MODEL.gguf LORA.gguf HEAD.safetensors PROMPT"), 2;
     tq::llama_cpp::model weights{argv[1]};
     tq::llama_cpp::language_model policy{weights}, baseline{weights, {.lora = argv[2]}};
     tq::llama_cpp::reward_head reward{weights, argv[3]};

@@ -5,8 +5,8 @@
 #include <fstream>
 #include <map>
 
-#include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "../support/defaults.hpp"
@@ -25,57 +25,75 @@ const std::map<std::string, tq::race_mode> race_names{{"exhaustive", tq::race_mo
 void add_model_options(CLI::App& app, arguments& args) {
     app.add_option("--model", args.model, "GGUF file of the policy [the cached demo model]")
         ->group("Models");
-    app.add_option("--baseline-model", args.baseline_model, "GGUF file of the baseline [the policy's]")
+    app.add_option("--baseline-model", args.baseline_model,
+                   "GGUF file of the baseline [the policy's]")
         ->group("Models");
     app.add_option("--lora", args.lora, "LoRA adapter (GGUF) that makes the baseline")
         ->group("Models");
     app.add_option("--lora-scale", args.lora_scale, "its strength; 0 = without it")
-        ->capture_default_str()->group("Models");
+        ->capture_default_str()
+        ->group("Models");
     app.add_option("--reward", args.reward, "linear reward head (safetensors)")->group("Models");
     app.add_option("--reward-model", args.reward_model, "GGUF file the head reads [the policy's]")
         ->group("Models");
     app.add_option("--threads", args.threads, "threads for the models; 0 = all cores")
-        ->capture_default_str()->group("Models");
+        ->capture_default_str()
+        ->group("Models");
 }
 
 void add_prompt_options(CLI::App& app, arguments& args) {
-    auto* prompt = app.add_option("-p,--prompt", args.prompts, "a prompt; may be given several times")
-                       ->group("Prompts");
+    auto* prompt =
+        app.add_option("-p,--prompt", args.prompts, "a prompt; may be given several times")
+            ->group("Prompts");
     app.add_option("-f,--prompts", args.prompt_file,
                    "file of prompts: one a line, or JSON lines with \"prompt\"")
-        ->excludes(prompt)->group("Prompts");
+        ->excludes(prompt)
+        ->group("Prompts");
     app.add_option("--limit", args.limit, "use the first N prompts of the file; 0 = all")
-        ->capture_default_str()->group("Prompts");
+        ->capture_default_str()
+        ->group("Prompts");
     app.add_option("--system", args.system, "system message")->group("Prompts");
     app.add_option("--baseline-system", args.baseline_system,
-                   "system message that the baseline sees instead")->group("Prompts");
+                   "system message that the baseline sees instead")
+        ->group("Prompts");
     app.add_option("-n,--tokens", args.tokens, "longest answer, in tokens")
-        ->capture_default_str()->check(CLI::PositiveNumber)->group("Prompts");
+        ->capture_default_str()
+        ->check(CLI::PositiveNumber)
+        ->group("Prompts");
 }
 
 void add_decoding_options(CLI::App& app, arguments& args) {
     const auto choose = [&](const char* name, auto& value, const auto& names, const char* help) {
         return app.add_option(name, value, help)
-            ->transform(CLI::CheckedTransformer(names, CLI::ignore_case))->group("Decoding");
+            ->transform(CLI::CheckedTransformer(names, CLI::ignore_case))
+            ->group("Decoding");
     };
     app.add_option("-a,--alpha", args.decode.alpha,
                    "strength of the tilt in units of the reward; (0, inf], inf = the plain model")
-        ->capture_default_str()->group("Decoding");
+        ->capture_default_str()
+        ->group("Decoding");
     app.add_option("-k,--top-k", args.decode.top_k, "candidates per step; >= 1")
-        ->capture_default_str()->group("Decoding");
+        ->capture_default_str()
+        ->group("Decoding");
     app.add_option("--horizon", args.rollout.horizon,
                    "tokens of a rollout at most; 0 = judge the candidate as it stands")
-        ->capture_default_str()->group("Decoding");
+        ->capture_default_str()
+        ->group("Decoding");
     app.add_option("--rollouts", args.rollout.rollouts, "rollouts per candidate; >= 1")
-        ->capture_default_str()->group("Decoding");
+        ->capture_default_str()
+        ->group("Decoding");
     app.add_option("--rollout-temperature", args.rollout.sampling.temperature,
                    "temperature of the rollouts; 0 = greedy, 1 = the baseline as it is")
-        ->capture_default_str()->group("Decoding");
-    app.add_option("--rollout-top-p", args.rollout.sampling.top_p, "nucleus of the rollouts; (0, 1]")
-        ->capture_default_str()->group("Decoding");
+        ->capture_default_str()
+        ->group("Decoding");
+    app.add_option("--rollout-top-p", args.rollout.sampling.top_p,
+                   "nucleus of the rollouts; (0, 1]")
+        ->capture_default_str()
+        ->group("Decoding");
     app.add_option("-t,--temperature", args.decode.temperature,
                    "temperature of the policy; 1 = as trained")
-        ->capture_default_str()->group("Decoding");
+        ->capture_default_str()
+        ->group("Decoding");
     choose("--anchor", args.anchor, anchor_names, "which model is tilted: policy or [baseline]");
     choose("--race", args.decode.race, race_names,
            "exhaustive: every candidate's Q; [exact]: the same tokens without the rollouts that "
@@ -86,7 +104,8 @@ void add_decoding_options(CLI::App& app, arguments& args) {
     choose("--methods", args.methods, method_names, "what is shown, of plain, baseline, tq [all]")
         ->delimiter(',');
     app.add_option("-s,--seed", args.decode.seed, "the same seed gives the same text")
-        ->capture_default_str()->group("Decoding");
+        ->capture_default_str()
+        ->group("Decoding");
 }
 
 /// Fills in the demo: its model, baseline and reward, where the user named none.
@@ -118,8 +137,9 @@ std::string prompt_of(const std::string& line, const std::string& where) {
 
 arguments read_arguments(int argc, char** argv) {
     arguments args;
-    CLI::App app{"Aligns a language model while it decodes: the plain model, an aligned baseline and "
-                 "Transfer Q* side by side. Without arguments: a demo on the cached model."};
+    CLI::App app{
+        "Aligns a language model while it decodes: the plain model, an aligned baseline and "
+        "Transfer Q* side by side. Without arguments: a demo on the cached model."};
     app.set_version_flag("--version", "tq " TQSTAR_VERSION_STRING);
     add_model_options(app, args);
     add_prompt_options(app, args);

@@ -19,9 +19,9 @@ struct arguments {
     std::string baseline_model;  // GGUF of the baseline; empty = the policy's
     std::string lora;            // adapter of the baseline; empty = none
     double lora_scale = 1.0;
-    std::string reward;          // safetensors head
-    std::string reward_model;    // GGUF the head reads; empty = the policy's
-    std::size_t threads = 0;     // 0 = all cores
+    std::string reward;        // safetensors head
+    std::string reward_model;  // GGUF the head reads; empty = the policy's
+    std::size_t threads = 0;   // 0 = all cores
 
     // prompts
     std::vector<std::string> prompts;
@@ -32,10 +32,8 @@ struct arguments {
 
     // decoding
     std::vector<method> methods = {method::plain, method::baseline, method::tq};
-    tq::decode_options decode = {.alpha = 0.1,
-                                 .top_k = 8,
-                                 .select = tq::selection::argmax,
-                                 .race = tq::race_mode::exact};
+    tq::decode_options decode = {
+        .alpha = 0.1, .top_k = 8, .select = tq::selection::argmax, .race = tq::race_mode::exact};
     tq::rollout_options rollout = {};
     ::anchor anchor = ::anchor::baseline;
     tq::selection others_select = tq::selection::sample;  // for plain and baseline

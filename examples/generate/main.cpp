@@ -23,13 +23,17 @@ struct models {
           baseline_model{args.baseline_model.empty() ? policy_model
                                                      : llama::model{args.baseline_model}},
           policy{policy_model, {.threads = args.threads}},
-          baseline{baseline_model, {.lora = args.lora, .lora_scale = static_cast<float>(args.lora_scale),
-                                    .threads = args.threads}},
+          baseline{baseline_model,
+                   {.lora = args.lora,
+                    .lora_scale = static_cast<float>(args.lora_scale),
+                    .threads = args.threads}},
           reward{args.reward_model.empty() ? policy_model : llama::model{args.reward_model},
-                 args.reward, {.threads = args.threads}} {
+                 args.reward,
+                 {.threads = args.threads}} {
         if (!llama::same_vocabulary(policy_model, baseline_model))
-            throw tq::invalid_option{"--baseline-model: its vocabulary differs from the policy's; "
-                                     "both must share one tokenizer for now"};
+            throw tq::invalid_option{
+                "--baseline-model: its vocabulary differs from the policy's; "
+                "both must share one tokenizer for now"};
     }
 
     /// Reads the weights in, so that the first answer is not timed with the disk.
@@ -99,8 +103,12 @@ void decode_all(models& models, const arguments& args, const tq::token_list& pro
     tq::zero_value none;
     tq::direct_transfer q{models.baseline, models.reward, args.rollout};
     for (const method method : args.methods) switch (method) {
-            case method::plain: run(method, none, models.policy, frozen); break;
-            case method::baseline: run(method, none, models.baseline, frozen); break;
+            case method::plain:
+                run(method, none, models.policy, frozen);
+                break;
+            case method::baseline:
+                run(method, none, models.baseline, frozen);
+                break;
             case method::tq:
                 run(method, q, args.anchor == anchor::policy ? models.policy : models.baseline,
                     args.decode);

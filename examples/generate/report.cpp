@@ -1,7 +1,7 @@
 #include "report.hpp"
 
-#include <cstdio>
 #include <unistd.h>
+#include <cstdio>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -36,15 +36,19 @@ std::string dump(const nlohmann::json& json) {
 
 const char* name_of(method method) {
     switch (method) {
-        case method::plain: return "plain";
-        case method::baseline: return "baseline";
-        case method::tq: return "TQ*";
+        case method::plain:
+            return "plain";
+        case method::baseline:
+            return "baseline";
+        case method::tq:
+            return "TQ*";
     }
     return "?";
 }
 
 report::report(const arguments& args, const std::vector<std::string>& prompts)
-    : args_{args}, prompts_{prompts},
+    : args_{args},
+      prompts_{prompts},
       show_progress_{isatty(STDERR_FILENO) && (args.json || !isatty(STDOUT_FILENO))} {
     if (args.trace.empty()) return;
     trace_.open(args.trace);
@@ -53,8 +57,7 @@ report::report(const arguments& args, const std::vector<std::string>& prompts)
 
 void report::begin_prompt(std::size_t prompt) {
     prompt_ = prompt;
-    if (!args_.json)
-        fmt::print("\n[{}/{}] {}\n", prompt + 1, prompts_.size(), prompts_[prompt]);
+    if (!args_.json) fmt::print("\n[{}/{}] {}\n", prompt + 1, prompts_.size(), prompts_[prompt]);
 }
 
 void report::begin_answer(method method) {
@@ -82,11 +85,12 @@ void report::end_answer(const answer& answer) {
     progress(true);
     answers_[answer.method].push_back(answer);
     if (!args_.json) {
-        fmt::print("\n            -- reward {:.3f} | KL {:.1f} nats | {} tokens, {:.1f}/s | {:.0f} "
-                   "model tokens each\n",
-                   answer.reward, answer.kl, answer.tokens, answer.tokens_per_second(),
-                   static_cast<double>(answer.model_tokens) /
-                       static_cast<double>(std::max<std::size_t>(answer.tokens, 1)));
+        fmt::print(
+            "\n            -- reward {:.3f} | KL {:.1f} nats | {} tokens, {:.1f}/s | {:.0f} "
+            "model tokens each\n",
+            answer.reward, answer.kl, answer.tokens, answer.tokens_per_second(),
+            static_cast<double>(answer.model_tokens) /
+                static_cast<double>(std::max<std::size_t>(answer.tokens, 1)));
     } else {
         fmt::print("{}\n", dump({{"prompt", prompts_[answer.prompt]},
                                  {"method", name_of(answer.method)},
@@ -103,10 +107,11 @@ void report::end_answer(const answer& answer) {
 
 void report::summary() const {
     if (args_.json) return summary_json();
-    fmt::print("\nover {} prompts, up to {} tokens   (mean +- standard error over the prompts)\n\n"
-               "  {:<9} {:>16} {:>16} {:>10} {:>22}\n",
-               prompts_.size(), args_.tokens, "", "reward", "KL, nats", "tokens/s",
-               "model tokens per token");
+    fmt::print(
+        "\nover {} prompts, up to {} tokens   (mean +- standard error over the prompts)\n\n"
+        "  {:<9} {:>16} {:>16} {:>10} {:>22}\n",
+        prompts_.size(), args_.tokens, "", "reward", "KL, nats", "tokens/s",
+        "model tokens per token");
     for (const auto& [method, answers] : answers_) {
         const tq::value_estimate reward = average(answers, reward_of), kl = average(answers, kl_of);
         const double tokens = total(answers, tokens_of);

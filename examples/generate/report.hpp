@@ -16,16 +16,14 @@ struct answer {
     std::size_t prompt = 0;
     ::method method = method::plain;
     std::string text = {};
-    std::size_t tokens = 0;        // emitted, end token left out
-    bool finished = false;         // ended by the model, not by the limit
+    std::size_t tokens = 0;  // emitted, end token left out
+    bool finished = false;   // ended by the model, not by the limit
     double reward = 0;
-    double kl = 0;                 // divergence from the policy along the answer, nats
+    double kl = 0;  // divergence from the policy along the answer, nats
     double seconds = 0;
     std::size_t model_tokens = 0;  // of policy, baseline and reward together
 
-    [[nodiscard]] double tokens_per_second() const {
-        return static_cast<double>(tokens) / seconds;
-    }
+    [[nodiscard]] double tokens_per_second() const { return static_cast<double>(tokens) / seconds; }
 };
 
 [[nodiscard]] const char* name_of(method method);

@@ -27,12 +27,14 @@ namespace demo_defaults {
 [[nodiscard]] inline std::string model() {
     if (const char* given = std::getenv("TQ_MODEL"); given && *given) return given;
     for (const char* kind : {"bf16", "q8_0"}) {
-        const auto path = cache() / "models" /
-                          (std::string{"smollm2-135m-instruct-"} + kind + ".gguf");
+        const auto path =
+            cache() / "models" / (std::string{"smollm2-135m-instruct-"} + kind + ".gguf");
         if (std::filesystem::exists(path)) return path.string();
     }
-    throw tq::invalid_option{"no model: give --model FILE.gguf, or let cmake/fetch_model fetch the "
-                             "demo's into " + (cache() / "models").string()};
+    throw tq::invalid_option{
+        "no model: give --model FILE.gguf, or let cmake/fetch_model fetch the "
+        "demo's into " +
+        (cache() / "models").string()};
 }
 
 [[nodiscard]] inline std::string asset(const char* name) {

@@ -6,6 +6,6 @@
 
 #define TQSTAR_DETAIL_STRING_(x) #x
 #define TQSTAR_DETAIL_STRING(x) TQSTAR_DETAIL_STRING_(x)
-#define TQSTAR_VERSION_STRING                                                                     \
-    TQSTAR_DETAIL_STRING(TQSTAR_VERSION_MAJOR)                                                    \
+#define TQSTAR_VERSION_STRING                  \
+    TQSTAR_DETAIL_STRING(TQSTAR_VERSION_MAJOR) \
     "." TQSTAR_DETAIL_STRING(TQSTAR_VERSION_MINOR) "." TQSTAR_DETAIL_STRING(TQSTAR_VERSION_PATCH)

@@ -40,13 +40,14 @@ result decode(std::uint64_t seed, const setting& s, tq::race_mode race, bool reu
     tree_policy policy{world, pi};
     tq::test::counting_policy baseline{tree_policy{world, aligned(world, pi, rewards, 0.3)}};
     ranged_reward reward{world, rewards};
-    tq::direct_transfer q{baseline, reward,
+    tq::direct_transfer q{baseline,
+                          reward,
                           {.horizon = s.horizon,
                            .rollouts = s.rollouts,
                            .sampling = {.temperature = s.temperature},
                            .reuse = reuse}};
-    tq::decoder decoder{policy, q,
-                        {.alpha = s.alpha, .top_k = 4, .select = s.select, .race = race, .seed = seed}};
+    tq::decoder decoder{
+        policy, q, {.alpha = s.alpha, .top_k = 4, .select = s.select, .race = race, .seed = seed}};
     const std::vector<tq::token_list> prompts{{0}, {1}, {2}};
     auto answers = decoder.generate_all(prompts, 5);
     result out;

@@ -24,9 +24,9 @@ TEST_CASE("greedy_memory: knows the rest of a rollout from any point after its s
     CHECK(known(memory, {0, 1}) == token_list{2, 3, 4});
     CHECK(known(memory, {0, 1, 2}) == token_list{3, 4});
     CHECK(known(memory, {0, 1, 2, 3, 4}).empty());
-    CHECK(known(memory, {0}).empty());           // before its start the tokens were not greedy
-    CHECK(known(memory, {0, 1, 3}).empty());     // another branch
-    CHECK(known(memory, {5, 1, 2}).empty());     // another prompt
+    CHECK(known(memory, {0}).empty());        // before its start the tokens were not greedy
+    CHECK(known(memory, {0, 1, 3}).empty());  // another branch
+    CHECK(known(memory, {5, 1, 2}).empty());  // another prompt
     CHECK_FALSE(memory.recall(token_list{0, 1}).finished);
 }
 

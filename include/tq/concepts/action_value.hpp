@@ -36,8 +36,9 @@ struct value_query {
 ///
 /// If a type is nearly an action_value, `tq::explain_action_value<T>()` says what is missing.
 template <class Value>
-concept action_value =
-    requires(Value& value, std::span<const value_query> queries) { value.evaluate(queries); };
+concept action_value = requires(Value& value, std::span<const value_query> queries) {
+    value.evaluate(queries);
+};
 
 /// Some rollouts of one candidate: numbers first, first + 1, ... up to rewards.size() of them.
 struct rollout_query {
@@ -58,15 +59,14 @@ struct rollout_query {
 ///     with all n it is what `evaluate` gives, to the last bit.
 ///  4. `range()` holds every reward: a reward_range, infinite if nothing is known.
 template <class Value>
-concept sampled_value =
-    action_value<Value> &&
+concept sampled_value = action_value<Value> &&
     requires(Value& value, const decode_state& state, token_id candidate,
              std::span<const rollout_query> queries, std::span<const double> rewards) {
-        { value.rollouts(state, candidate) } -> std::convertible_to<std::size_t>;
-        { value.combine(state, candidate, rewards) } -> std::convertible_to<value_estimate>;
-        { value.range() } -> std::convertible_to<reward_range>;
-        value.sample(queries);
-    };
+    { value.rollouts(state, candidate) } -> std::convertible_to<std::size_t>;
+    { value.combine(state, candidate, rewards) } -> std::convertible_to<value_estimate>;
+    { value.range() } -> std::convertible_to<reward_range>;
+    value.sample(queries);
+};
 
 /// Fails to compile with one readable sentence if `Value` is not an action_value.
 template <class Value>

@@ -19,10 +19,10 @@ namespace tq {
 ///  2. Two requests are independent draws unless their sequences and keys are equal.
 ///  3. It may throw backend_error; the object stays usable.
 template <class Model>
-concept completer =
-    requires(Model& model, std::span<const rollout_request> requests, sampling_rule rule) {
-        { model.complete(requests, rule) } -> std::convertible_to<std::vector<trajectory>>;
-    };
+concept completer = requires(Model& model, std::span<const rollout_request> requests,
+                             sampling_rule rule) {
+    { model.complete(requests, rule) } -> std::convertible_to<std::vector<trajectory>>;
+};
 
 /// What rollouts come from: a policy, whose tokens the rollout engine samples itself, or a
 /// completer. A type that is both is used as a completer.
@@ -32,7 +32,7 @@ concept baseline = policy<Model> || completer<Model>;
 /// Fails to compile with one readable sentence if `Model` is not a baseline.
 template <class Model>
 constexpr bool explain_baseline() {
-    if constexpr (requires(Model& model) { &Model::complete; })
+    if constexpr (requires(Model & model) { &Model::complete; })
         static_assert(completer<Model>,
                       "tq: `complete` of a baseline must take (std::span<const "
                       "tq::rollout_request>, tq::sampling_rule) and return a "

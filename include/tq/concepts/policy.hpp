@@ -90,7 +90,9 @@ template <policy Model>
 /// How many sequences a model likes to see in one call; at least 1.
 template <class Model>
 [[nodiscard]] std::size_t max_batch_of(const Model& model) {
-    if constexpr (requires { { model.max_batch() } -> std::convertible_to<std::size_t>; })
+    if constexpr (requires {
+                      { model.max_batch() } -> std::convertible_to<std::size_t>;
+                  })
         return std::max<std::size_t>(1, model.max_batch());
     else
         return 64;

@@ -24,7 +24,9 @@ struct reward_range {
 /// A reward that judges many answers in one call.
 template <class Judge>
 concept batch_reward = requires(Judge& judge, std::span<const answer_view> answers,
-                                std::span<double> values) { judge.score(answers, values); };
+                                std::span<double> values) {
+    judge.score(answers, values);
+};
 
 /// A reward that is a function of one prompt and one answer; a lambda will do.
 template <class Judge>
@@ -52,7 +54,7 @@ concept reward = batch_reward<Judge> || single_reward<Judge>;
 /// Fails to compile with one readable sentence if `Judge` is not a reward.
 template <class Judge>
 constexpr bool explain_reward() {
-    if constexpr (requires(Judge& judge, token_view view) { judge(view, view); })
+    if constexpr (requires(Judge & judge, token_view view) { judge(view, view); })
         static_assert(single_reward<Judge>,
                       "tq: a reward called with (prompt, answer) must return a number");
     else
@@ -66,7 +68,9 @@ constexpr bool explain_reward() {
 /// The range a reward states, if it does.
 template <class Judge>
 [[nodiscard]] std::optional<reward_range> range_of(const Judge& judge) {
-    if constexpr (requires { { judge.range() } -> std::convertible_to<reward_range>; })
+    if constexpr (requires {
+                      { judge.range() } -> std::convertible_to<reward_range>;
+                  })
         return judge.range();
     else
         return std::nullopt;
@@ -86,7 +90,8 @@ void score_answers(Judge& judge, std::span<const answer_view> answers, std::span
     constexpr double slack = 1e-6;  // float rounding at the edges of a stated range
     const reward_range range = range_of(judge).value_or(reward_range{});
     for (std::size_t i = 0; i < answers.size(); ++i)
-        if (!std::isfinite(values[i]) || values[i] < range.lo - slack || values[i] > range.hi + slack)
+        if (!std::isfinite(values[i]) || values[i] < range.lo - slack ||
+            values[i] > range.hi + slack)
             throw backend_error{"reward: value " + std::to_string(values[i]) + " of answer " +
                                 std::to_string(i) + " of " + std::to_string(answers.size()) +
                                 ", must be finite and in [" + std::to_string(range.lo) + ", " +

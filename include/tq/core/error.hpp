@@ -23,7 +23,8 @@ public:
 class backend_error : public std::runtime_error {
 public:
     explicit backend_error(const std::string& message, int code = 0)
-        : std::runtime_error{message}, code_{code} {}
+        : std::runtime_error{message},
+          code_{code} {}
     [[nodiscard]] int code() const noexcept { return code_; }
 
 private:

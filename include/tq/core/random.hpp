@@ -65,10 +65,10 @@ private:
 
     [[nodiscard]] constexpr std::uint64_t block(std::uint64_t index,
                                                 std::uint32_t purpose) const noexcept {
-        const auto out = philox4x32({static_cast<std::uint32_t>(index),
-                                     static_cast<std::uint32_t>(index >> 32), purpose, 0},
-                                    {static_cast<std::uint32_t>(key_),
-                                     static_cast<std::uint32_t>(key_ >> 32)});
+        const auto out =
+            philox4x32({static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32),
+                        purpose, 0},
+                       {static_cast<std::uint32_t>(key_), static_cast<std::uint32_t>(key_ >> 32)});
         return (std::uint64_t{out[1]} << 32) | out[0];
     }
 

@@ -22,9 +22,9 @@ struct decode_state {
 
 /// A finished or cut continuation. It keeps the whole sequence, so that it can be judged in place.
 struct trajectory {
-    token_list sequence;     ///< everything, from the prompt on; an end token is left out
-    std::size_t start = 0;   ///< where the continuation begins
-    bool finished = false;   ///< an end token was reached (not the limit)
+    token_list sequence;    ///< everything, from the prompt on; an end token is left out
+    std::size_t start = 0;  ///< where the continuation begins
+    bool finished = false;  ///< an end token was reached (not the limit)
 
     [[nodiscard]] token_view tokens() const noexcept { return token_view{sequence}.subspan(start); }
 };

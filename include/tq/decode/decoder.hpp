@@ -62,7 +62,8 @@ public:
     /// One decision for each state: the primitive for people with their own loop.
     [[nodiscard]] std::vector<step> next(std::span<const decode_state> states) {
         std::vector<step> steps(states.size());
-        const auto finish = [&](std::size_t i, tilted_distribution&& distribution, std::size_t choice) {
+        const auto finish = [&](std::size_t i, tilted_distribution&& distribution,
+                                std::size_t choice) {
             steps[i] = make_step(states[i], std::move(distribution), choice);
         };
         if (racing()) {
@@ -103,7 +104,8 @@ private:
                 run_race(scorer_.value(), options(), states, distributions);
             for (std::size_t i = 0; i < states.size(); ++i) {
                 const std::vector<double>& q = distributions[i].q;
-                if (std::none_of(q.begin(), q.end(), [](double value) { return std::isnan(value); }))
+                if (std::none_of(q.begin(), q.end(),
+                                 [](double value) { return std::isnan(value); }))
                     scorer_.close(distributions[i]);
                 finish(i, std::move(distributions[i]), choices[i]);
             }
@@ -117,8 +119,8 @@ private:
         result.token = distribution.tokens[choice];
         result.position = state.answer().size();
         result.ends = is_end_token(result.token, state.end_tokens);
-        result.kl = options().select == selection::argmax ? -distribution.log_pi[choice]
-                                                          : distribution.kl;
+        result.kl =
+            options().select == selection::argmax ? -distribution.log_pi[choice] : distribution.kl;
         result.distribution = std::move(distribution);
         return result;
     }

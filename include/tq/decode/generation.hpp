@@ -21,7 +21,8 @@ class generation {
 public:
     generation(Decoder& decoder, std::span<const token_view> prompts, std::size_t max_tokens,
                random_key seed, std::size_t first_index)
-        : decoder_{&decoder}, max_tokens_{max_tokens} {
+        : decoder_{&decoder},
+          max_tokens_{max_tokens} {
         for (std::size_t i = 0; i < prompts.size(); ++i)
             answers_.push_back({.sequence = {prompts[i].begin(), prompts[i].end()},
                                 .prompt_size = prompts[i].size(),

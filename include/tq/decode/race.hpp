@@ -55,9 +55,8 @@ public:
         }
         drop();
         // Best prospects first; they keep this order.
-        std::stable_sort(field_.begin(), field_.end(), [](const contender& a, const contender& b) {
-            return a.base > b.base;
-        });
+        std::stable_sort(field_.begin(), field_.end(),
+                         [](const contender& a, const contender& b) { return a.base > b.base; });
     }
 
     /// The contenders whose Q is wanted next: the best prospects, twice as many each round. None if

@@ -52,7 +52,8 @@ public:
         check_option(anchor.vocab_size() == policy_.vocab_size(), "scorer", "anchor vocabulary",
                      anchor.vocab_size(),
                      "the policy's, " + std::to_string(policy_.vocab_size()) + " tokens");
-        const bool is_policy = static_cast<const void*>(&anchor) == static_cast<const void*>(&policy_);
+        const bool is_policy =
+            static_cast<const void*>(&anchor) == static_cast<const void*>(&policy_);
         anchor_ = is_policy ? nullptr : &anchor;
     }
 
@@ -128,12 +129,13 @@ private:
     }
 
     /// log softmax(row / temperature) at `tokens`.
-    [[nodiscard]] std::vector<double> log_probabilities(logits_view row,
-                                                        token_view tokens) const {
+    [[nodiscard]] std::vector<double> log_probabilities(logits_view row, token_view tokens) const {
         const double log_partition = log_sum_exp(row, options_.temperature);
         if (tokens.empty() || !std::isfinite(log_partition))
-            throw backend_error{"scorer: the model's logits hold NaN or infinity, or forbid every "
-                                "token (log-partition " + std::to_string(log_partition) + ")"};
+            throw backend_error{
+                "scorer: the model's logits hold NaN or infinity, or forbid every "
+                "token (log-partition " +
+                std::to_string(log_partition) + ")"};
         std::vector<double> result;
         result.reserve(tokens.size());
         for (const token_id token : tokens)

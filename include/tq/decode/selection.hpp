@@ -22,8 +22,8 @@ namespace tq {
 /// Sampling is the argmax of log p(z) + g(z) with Gumbel noise keyed by the *token*: two
 /// distributions at the same key that differ little pick the same token, whatever else is among
 /// their candidates. Ties go to the candidate that comes first (the larger prior).
-[[nodiscard]] inline std::size_t select(const tilted_distribution& distribution,
-                                        tq::selection rule, random_key key) noexcept {
+[[nodiscard]] inline std::size_t select(const tilted_distribution& distribution, tq::selection rule,
+                                        random_key key) noexcept {
     std::size_t best = 0;
     double best_score = -std::numeric_limits<double>::infinity();
     for (std::size_t i = 0; i < distribution.size(); ++i) {

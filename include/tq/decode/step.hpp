@@ -17,15 +17,15 @@ namespace tq {
 /// A race that stopped early leaves the distribution open: q is NaN for candidates that were dropped
 /// before any rollout, and log_p, log_z and kl are NaN.
 struct tilted_distribution {
-    std::vector<token_id> tokens;    ///< [n] candidates
-    std::vector<double> log_prior;   ///< [n] log-probability under the anchor that is tilted
-    std::vector<double> log_pi;      ///< [n] log-probability under the policy (whole vocabulary)
-    std::vector<double> q;           ///< [n] Q(s, z), in units of the reward
-    std::vector<double> q_error;     ///< [n] its standard error; 0 = exact, NaN = unknown
-    std::vector<double> log_p;       ///< [n] log-probability of the tilt; exp sums to 1
+    std::vector<token_id> tokens;       ///< [n] candidates
+    std::vector<double> log_prior;      ///< [n] log-probability under the anchor that is tilted
+    std::vector<double> log_pi;         ///< [n] log-probability under the policy (whole vocabulary)
+    std::vector<double> q;              ///< [n] Q(s, z), in units of the reward
+    std::vector<double> q_error;        ///< [n] its standard error; 0 = exact, NaN = unknown
+    std::vector<double> log_p;          ///< [n] log-probability of the tilt; exp sums to 1
     std::vector<std::size_t> rollouts;  ///< [n] rollouts that Q rests on
-    double log_z = 0;                ///< log normaliser: log sum_z prior(z) exp(Q(z) / alpha)
-    double kl = 0;                   ///< KL(p || policy) in nats, the top_k cut counted in
+    double log_z = 0;                   ///< log normaliser: log sum_z prior(z) exp(Q(z) / alpha)
+    double kl = 0;                      ///< KL(p || policy) in nats, the top_k cut counted in
 
     [[nodiscard]] std::size_t size() const noexcept { return tokens.size(); }
 

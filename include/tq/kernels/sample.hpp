@@ -51,8 +51,8 @@ private:
         }
         const double target = u * total;
         const auto found = std::upper_bound(blocks_.begin(), blocks_.end(), target);
-        const auto index = static_cast<std::size_t>(
-            std::min(found, blocks_.end() - 1) - blocks_.begin());
+        const auto index =
+            static_cast<std::size_t>(std::min(found, blocks_.end() - 1) - blocks_.begin());
         const double before = index == 0 ? 0.0 : blocks_[index - 1];
         return walk(row, index * block_size, top, target - before);
     }

@@ -38,7 +38,9 @@ class rollout_engine {
 public:
     /// slots >= 1; 0 = what the model likes (max_batch()).
     rollout_engine(Model& model, sampling_rule rule, std::size_t slots = 0)
-        : model_{&model}, sampler_{rule}, slots_{slots ? slots : max_batch_of(model)} {
+        : model_{&model},
+          sampler_{rule},
+          slots_{slots ? slots : max_batch_of(model)} {
         check(rule, "rollout_engine");
     }
 
@@ -75,7 +77,8 @@ private:
     }
 
     /// Draws and appends the next token; false if the rollout has ended.
-    [[nodiscard]] bool extend(const rollout_request& request, logits_view row, trajectory& rollout) {
+    [[nodiscard]] bool extend(const rollout_request& request, logits_view row,
+                              trajectory& rollout) {
         const std::size_t depth = rollout.tokens().size();
         const token_id token = sampler_(row, request.key.uniform(depth));
         if (token == no_token)

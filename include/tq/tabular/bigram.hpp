@@ -17,7 +17,8 @@ class bigram_model {
 public:
     /// logits [V][V], V >= 1; end_tokens in [0, V). Throws invalid_option otherwise.
     explicit bigram_model(std::vector<std::vector<float>> logits, token_list end_tokens = {})
-        : logits_{std::move(logits)}, end_tokens_{std::move(end_tokens)} {
+        : logits_{std::move(logits)},
+          end_tokens_{std::move(end_tokens)} {
         check_option(!logits_.empty(), "bigram_model", "vocabulary", 0, ">= 1 token");
         for (const std::vector<float>& row : logits_)
             check_option(row.size() == vocab_size(), "bigram_model", "row size", row.size(),

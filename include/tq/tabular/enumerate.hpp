@@ -72,8 +72,7 @@ template <class Combine>
     log_weights[world.root()] = 0;
     for (node_id node = 0; node < world.size(); ++node) {
         if (world.is_leaf(node)) continue;
-        const auto first = log_weights.begin() +
-                           static_cast<std::ptrdiff_t>(world.child(node, 0));
+        const auto first = log_weights.begin() + static_cast<std::ptrdiff_t>(world.child(node, 0));
         const auto last = first + static_cast<std::ptrdiff_t>(world.vocab_size());
         const double top = *std::max_element(first, last);
         double sum = 0;
@@ -153,8 +152,8 @@ template <class Combine>
     node_values logits(world.size());
     for (node_id node = 1; node < world.size(); ++node) {
         const double radius = std::sqrt(-2 * std::log(key.uniform(2 * node)));
-        logits[node] = spread * radius * std::cos(2 * 3.14159265358979323846 *
-                                                  key.uniform(2 * node + 1));
+        logits[node] =
+            spread * radius * std::cos(2 * 3.14159265358979323846 * key.uniform(2 * node + 1));
     }
     return normalise(world, std::move(logits));
 }

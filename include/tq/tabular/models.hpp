@@ -19,7 +19,9 @@ namespace tq::tabular {
 class tree_policy {
 public:
     tree_policy(const tree& world, const log_policy& pi, std::size_t prompt_size = 1)
-        : world_{&world}, prompt_size_{prompt_size}, logits_(pi.begin(), pi.end()),
+        : world_{&world},
+          prompt_size_{prompt_size},
+          logits_(pi.begin(), pi.end()),
           leaf_(world.vocab_size(), 0.0F) {
         if (world.end_token() != tree::no_end) end_tokens_.push_back(world.end_token());
     }
@@ -33,10 +35,9 @@ public:
         rows_.clear();
         for (const token_view sequence : sequences) {
             const node_id node = world_->find(sequence.subspan(prompt_size_));
-            rows_.push_back(world_->is_leaf(node)
-                                ? logits_view{leaf_}
-                                : logits_view{logits_}.subspan(world_->child(node, 0),
-                                                               vocab_size()));
+            rows_.push_back(world_->is_leaf(node) ? logits_view{leaf_}
+                                                  : logits_view{logits_}.subspan(
+                                                        world_->child(node, 0), vocab_size()));
         }
         return rows_;
     }
@@ -54,7 +55,8 @@ private:
 class tree_reward {
 public:
     tree_reward(const tree& world, node_values rewards)
-        : world_{&world}, rewards_{std::move(rewards)} {}
+        : world_{&world},
+          rewards_{std::move(rewards)} {}
 
     /// Models batch_reward. Throws invalid_option for an answer that is not in the tree.
     void score(std::span<const answer_view> answers, std::span<double> values) const {

@@ -22,7 +22,9 @@ public:
     /// V >= 1, depth >= 1, at most 5 million nodes, end_token in [0, V) or no_end.
     /// Throws invalid_option otherwise.
     tree(std::size_t vocab_size, std::size_t depth, token_id end_token = no_end)
-        : vocab_size_{vocab_size}, depth_{depth}, end_token_{end_token} {
+        : vocab_size_{vocab_size},
+          depth_{depth},
+          end_token_{end_token} {
         check_option(vocab_size >= 1, "tree", "vocab_size", vocab_size, ">= 1");
         check_option(depth >= 1, "tree", "depth", depth, ">= 1");
         check_option(end_token >= no_end && end_token < static_cast<token_id>(vocab_size), "tree",
@@ -39,8 +41,7 @@ public:
     [[nodiscard]] static constexpr node_id root() noexcept { return 0; }
 
     [[nodiscard]] bool is_leaf(node_id node) const noexcept {
-        return nodes_[node].depth == depth_ ||
-               (node != root() && nodes_[node].token == end_token_);
+        return nodes_[node].depth == depth_ || (node != root() && nodes_[node].token == end_token_);
     }
     [[nodiscard]] std::size_t depth_of(node_id node) const noexcept { return nodes_[node].depth; }
     [[nodiscard]] node_id parent(node_id node) const noexcept { return nodes_[node].parent; }

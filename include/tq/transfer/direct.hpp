@@ -112,8 +112,8 @@ private:
         branches_.clear();
         requests_.clear();
         for (const rollout_query& query : queries) {
-            token_list& branch = branches_.emplace_back(query.state.sequence.begin(),
-                                                        query.state.sequence.end());
+            token_list& branch =
+                branches_.emplace_back(query.state.sequence.begin(), query.state.sequence.end());
             if (!is_end_token(query.candidate, query.state.end_tokens))
                 branch.push_back(query.candidate);
         }
@@ -121,8 +121,7 @@ private:
     }
 
     void request(const rollout_query& query, token_view branch) {
-        const random_key key =
-            query.state.key.fold_in(static_cast<std::uint64_t>(query.candidate));
+        const random_key key = query.state.key.fold_in(static_cast<std::uint64_t>(query.candidate));
         for (std::size_t i = 0; i < query.rewards.size(); ++i)
             requests_.push_back({.sequence = branch,
                                  .max_tokens = length(query.state, query.candidate),

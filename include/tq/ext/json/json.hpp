@@ -36,16 +36,13 @@ inline void to_json(nlohmann::json& json, const step& step) {
 NLOHMANN_JSON_SERIALIZE_ENUM(selection,
                              {{selection::sample, "sample"}, {selection::argmax, "argmax"}})
 
-NLOHMANN_JSON_SERIALIZE_ENUM(race_mode, {{race_mode::exhaustive, "exhaustive"},
-                                         {race_mode::exact, "exact"}})
+NLOHMANN_JSON_SERIALIZE_ENUM(race_mode,
+                             {{race_mode::exhaustive, "exhaustive"}, {race_mode::exact, "exact"}})
 
 inline void to_json(nlohmann::json& json, const decode_options& options) {
-    json = {{"alpha", options.alpha},
-            {"top_k", options.top_k},
-            {"temperature", options.temperature},
-            {"select", options.select},
-            {"race", options.race},
-            {"seed", options.seed}};
+    json = {
+        {"alpha", options.alpha},   {"top_k", options.top_k}, {"temperature", options.temperature},
+        {"select", options.select}, {"race", options.race},   {"seed", options.seed}};
 }
 
 inline void to_json(nlohmann::json& json, const rollout_options& options) {
