@@ -19,46 +19,15 @@
 #include <tq/tq.hpp>
 
 #include "../examples/support/defaults.hpp"
+#include "../examples/support/timed.hpp"
 
 namespace {
 
 namespace llama = tq::llama_cpp;
 using clock_type = std::chrono::steady_clock;
 
-double seconds_since(clock_type::time_point start) {
-    return std::chrono::duration<double>(clock_type::now() - start).count();
-}
-
-/// A model or reward that adds up the time spent inside it.
-template <class Model>
-struct timed {
-    Model& model;
-    double seconds = 0;
-
-    [[nodiscard]] std::size_t vocab_size() const { return model.vocab_size(); }
-    [[nodiscard]] tq::token_view end_tokens() const { return model.end_tokens(); }
-    [[nodiscard]] std::size_t max_batch() const { return model.max_batch(); }
-    [[nodiscard]] std::span<const tq::logits_view> next_logits(std::span<const tq::token_view> s) {
-        return clocked([&] { return model.next_logits(s); });
-    }
-    void score(std::span<const tq::answer_view> answers, std::span<double> values) {
-        clocked([&] { model.score(answers, values); });
-    }
-
-private:
-    template <class Call>
-    auto clocked(Call call) {
-        struct timer {
-            double& seconds;
-            clock_type::time_point start = clock_type::now();
-            ~timer() { seconds += seconds_since(start); }
-        } running{seconds};
-        return call();
-    }
-};
-
 struct settings {
-    std::size_t top_k = 8, tokens = 32, horizon = 16, prompts = 1,
+    std::size_t top_k = 8, tokens = 32, horizon = 32, prompts = 1,
                 threads = demo_defaults::threads();
 };
 

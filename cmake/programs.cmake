@@ -35,6 +35,6 @@ function(tqstar_add_program name)
     if(TQSTAR_NATIVE)
         # g++ 12 warns about its own AVX-512 intrinsics.
         target_compile_options(${name} PRIVATE -march=native
-            $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
+            $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized;-Wno-uninitialized>)
     endif()
 endfunction()

@@ -146,6 +146,7 @@ arguments read_arguments(int argc, char** argv) {
     add_decoding_options(app, args);
     app.add_flag("--json", args.json, "print one JSON object per answer, then a summary")
         ->group("Output");
+    app.add_flag("--profile", args.profile, "also say where the time of TQ* went")->group("Output");
     app.add_option("--trace", args.trace,
                    "write the candidates of every TQ* step (log pi, Q, error, log p) as JSON lines")
         ->group("Output");

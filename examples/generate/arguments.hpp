@@ -40,6 +40,7 @@ struct arguments {
 
     // output
     bool json = false;
+    bool profile = false;
     std::string trace;
 };
 

@@ -9,6 +9,7 @@
 #include <tq/adapters/llama_cpp/llama_cpp.hpp>
 #include <tq/tq.hpp>
 
+#include "../support/timed.hpp"
 #include "arguments.hpp"
 #include "report.hpp"
 
@@ -22,14 +23,14 @@ struct models {
         : policy_model{args.model},
           baseline_model{args.baseline_model.empty() ? policy_model
                                                      : llama::model{args.baseline_model}},
-          policy{policy_model, {.threads = args.threads}},
-          baseline{baseline_model,
-                   {.lora = args.lora,
-                    .lora_scale = static_cast<float>(args.lora_scale),
-                    .threads = args.threads}},
-          reward{args.reward_model.empty() ? policy_model : llama::model{args.reward_model},
-                 args.reward,
-                 {.threads = args.threads}} {
+          policy_engine{policy_model, {.threads = args.threads}},
+          baseline_engine{baseline_model,
+                          {.lora = args.lora,
+                           .lora_scale = static_cast<float>(args.lora_scale),
+                           .threads = args.threads}},
+          reward_engine{args.reward_model.empty() ? policy_model : llama::model{args.reward_model},
+                        args.reward,
+                        {.threads = args.threads}} {
         if (!llama::same_vocabulary(policy_model, baseline_model))
             throw tq::invalid_option{
                 "--baseline-model: its vocabulary differs from the policy's; "
@@ -47,13 +48,23 @@ struct models {
         reward.score({&answer, 1}, {&value, 1});
     }
 
-    [[nodiscard]] std::size_t tokens_decoded() const {
-        return policy.tokens_decoded() + baseline.tokens_decoded() + reward.tokens_decoded();
+    /// What was spent in each model so far.
+    [[nodiscard]] usage spent() const {
+        return {
+            .policy = spent_in(policy), .baseline = spent_in(baseline), .reward = spent_in(reward)};
     }
 
     llama::model policy_model, baseline_model;
-    llama::language_model policy, baseline;
-    llama::reward_head reward;
+    llama::language_model policy_engine, baseline_engine;
+    llama::reward_head reward_engine;
+    timed<llama::language_model> policy{policy_engine}, baseline{baseline_engine};
+    timed<llama::reward_head> reward{reward_engine};
+
+private:
+    template <class Model>
+    static usage::part spent_in(const timed<Model>& part) {
+        return {part.seconds, part.model.tokens_decoded(), part.model.decodes()};
+    }
 };
 
 /// Decodes one answer, streaming it to the report.
@@ -61,7 +72,7 @@ template <class Decoder>
 answer decode_one(models& models, Decoder& decode, const tq::token_list& prompt,
                   std::size_t prompt_index, method method, const arguments& args, report& report) {
     report.begin_answer(method);
-    const std::size_t before = models.tokens_decoded();
+    const usage before = models.spent();
     const auto start = std::chrono::steady_clock::now();
     llama::utf8_stream text{models.policy_model};
     answer result{.prompt = prompt_index, .method = method};
@@ -76,9 +87,8 @@ answer decode_one(models& models, Decoder& decode, const tq::token_list& prompt,
         if (!step.ends) report.piece(text.push(step.token));
     }
     report.piece(text.finish());
-    result.seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-    result.model_tokens = models.tokens_decoded() - before;
+    result.seconds = seconds_since(start);
+    result.spent = models.spent() - before;
     result.text = models.policy_model.detokenize(stream.answer());
     result.tokens = stream.answer().size();
     result.finished = stream.finished();
@@ -95,7 +105,7 @@ void decode_all(models& models, const arguments& args, const tq::token_list& pro
     tq::decode_options frozen = args.decode;
     frozen.select = args.others_select;
     frozen.top_k = frozen.select == tq::selection::argmax ? 1 : tq::whole_vocabulary;
-    const auto run = [&](method method, auto&& value, llama::language_model& anchor,
+    const auto run = [&](method method, auto&& value, timed<llama::language_model>& anchor,
                          const tq::decode_options& options) {
         tq::decoder decode{models.policy, value, anchor, options};
         decode_one(models, decode, prompt, index, method, args, report);
@@ -123,7 +133,7 @@ void run(const arguments& args) {
     for (std::size_t i = 0; i < prompts.size(); ++i) {
         const tq::token_list prompt = models.policy_model.chat_prompt(prompts[i], args.system);
         if (!args.baseline_system.empty())
-            models.baseline.set_prompt_override(
+            models.baseline_engine.set_prompt_override(
                 {.replaces = prompt,
                  .with = models.baseline_model.chat_prompt(prompts[i], args.baseline_system)});
         report.begin_prompt(i);

@@ -25,7 +25,7 @@ double reward_of(const answer& answer) { return answer.reward; }
 double kl_of(const answer& answer) { return answer.kl; }
 double tokens_of(const answer& answer) { return static_cast<double>(answer.tokens); }
 double seconds_of(const answer& answer) { return answer.seconds; }
-double model_tokens_of(const answer& answer) { return static_cast<double>(answer.model_tokens); }
+double model_tokens_of(const answer& answer) { return static_cast<double>(answer.spent.tokens()); }
 
 /// JSON text that survives answers cut in the middle of a character.
 std::string dump(const nlohmann::json& json) {
@@ -89,7 +89,7 @@ void report::end_answer(const answer& answer) {
             "\n            -- reward {:.3f} | KL {:.1f} nats | {} tokens, {:.1f}/s | {:.0f} "
             "model tokens each\n",
             answer.reward, answer.kl, answer.tokens, answer.tokens_per_second(),
-            static_cast<double>(answer.model_tokens) /
+            static_cast<double>(answer.spent.tokens()) /
                 static_cast<double>(std::max<std::size_t>(answer.tokens, 1)));
     } else {
         fmt::print("{}\n", dump({{"prompt", prompts_[answer.prompt]},
@@ -100,7 +100,7 @@ void report::end_answer(const answer& answer) {
                                  {"reward", answer.reward},
                                  {"kl", answer.kl},
                                  {"seconds", answer.seconds},
-                                 {"model_tokens", answer.model_tokens}}));
+                                 {"model_tokens", answer.spent.tokens()}}));
     }
     std::fflush(stdout);
 }
@@ -119,6 +119,31 @@ void report::summary() const {
                    name_of(method), reward.q, reward.standard_error, kl.q, kl.standard_error,
                    tokens / total(answers, seconds_of), total(answers, model_tokens_of) / tokens);
     }
+    if (args_.profile) profile();
+}
+
+/// Where the time of TQ* went.
+void report::profile() const {
+    const auto found = answers_.find(method::tq);
+    if (found == answers_.end()) return;
+    const double seconds = total(found->second, seconds_of),
+                 tokens = total(found->second, tokens_of);
+    double outside = seconds;
+    fmt::print("\nwhere the time of TQ* went\n\n  {:<9} {:>8} {:>24} {:>18}\n", "", "time",
+               "model tokens per token", "tokens per decode");
+    const auto row = [&](const char* name, usage::part usage::*part) {
+        usage::part sum;
+        for (const answer& answer : found->second) sum += answer.spent.*part;
+        outside -= sum.seconds;
+        fmt::print("  {:<9} {:>6.1f} % {:>24.1f} {:>18.1f}\n", name, 100 * sum.seconds / seconds,
+                   static_cast<double>(sum.tokens) / tokens,
+                   static_cast<double>(sum.tokens) /
+                       static_cast<double>(std::max<std::size_t>(sum.decodes, 1)));
+    };
+    row("policy", &usage::policy);
+    row("baseline", &usage::baseline);
+    row("reward", &usage::reward);
+    fmt::print("  {:<9} {:>6.1f} %\n", "host", 100 * outside / seconds);
 }
 
 void report::summary_json() const {

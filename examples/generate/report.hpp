@@ -11,6 +11,33 @@
 
 #include "arguments.hpp"
 
+/// What was spent in the models.
+struct usage {
+    struct part {
+        double seconds = 0;
+        std::size_t tokens = 0;   // that went through the model
+        std::size_t decodes = 0;  // batches they went in
+
+        part& operator+=(const part& other) {
+            seconds += other.seconds;
+            tokens += other.tokens;
+            decodes += other.decodes;
+            return *this;
+        }
+        [[nodiscard]] part operator-(const part& other) const {
+            return {seconds - other.seconds, tokens - other.tokens, decodes - other.decodes};
+        }
+    };
+    part policy = {}, baseline = {}, reward = {};
+
+    [[nodiscard]] std::size_t tokens() const {
+        return policy.tokens + baseline.tokens + reward.tokens;
+    }
+    [[nodiscard]] usage operator-(const usage& other) const {
+        return {policy - other.policy, baseline - other.baseline, reward - other.reward};
+    }
+};
+
 /// A finished answer and its figures.
 struct answer {
     std::size_t prompt = 0;
@@ -21,7 +48,7 @@ struct answer {
     double reward = 0;
     double kl = 0;  // divergence from the policy along the answer, nats
     double seconds = 0;
-    std::size_t model_tokens = 0;  // of policy, baseline and reward together
+    usage spent = {};
 
     [[nodiscard]] double tokens_per_second() const { return static_cast<double>(tokens) / seconds; }
 };
@@ -47,6 +74,7 @@ public:
 private:
     void progress(bool done);
     void summary_json() const;
+    void profile() const;
 
     const arguments& args_;
     const std::vector<std::string>& prompts_;

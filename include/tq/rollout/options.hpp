@@ -20,7 +20,7 @@ struct rollout_options {
     /// Tokens of a rollout after the candidate, at most; [0, inf). 0 = none: the candidate is judged
     /// as it stands (ARGS). A rollout never runs past what is left of the answer, whatever this
     /// says: text that is never delivered must not earn reward.
-    std::size_t horizon = 16;
+    std::size_t horizon = 32;
 
     /// Rollouts per candidate; [1, inf). Cost grows linearly, the error of Q falls as 1/sqrt. Greedy
     /// rollouts are all alike, so they allow 1 only.
