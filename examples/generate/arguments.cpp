@@ -20,7 +20,9 @@ const std::map<std::string, anchor> anchor_names{{"policy", anchor::policy},
 const std::map<std::string, tq::selection> selection_names{{"sample", tq::selection::sample},
                                                            {"argmax", tq::selection::argmax}};
 const std::map<std::string, tq::race_mode> race_names{{"exhaustive", tq::race_mode::exhaustive},
-                                                      {"exact", tq::race_mode::exact}};
+                                                      {"exact", tq::race_mode::exact},
+                                                      {"confident", tq::race_mode::confident},
+                                                      {"halving", tq::race_mode::halving}};
 
 void add_model_options(CLI::App& app, arguments& args) {
     app.add_option("--model", args.model, "GGUF file of the policy [the cached demo model]")
@@ -97,7 +99,14 @@ void add_decoding_options(CLI::App& app, arguments& args) {
     choose("--anchor", args.anchor, anchor_names, "which model is tilted: policy or [baseline]");
     choose("--race", args.decode.race, race_names,
            "exhaustive: every candidate's Q; [exact]: the same tokens without the rollouts that "
-           "cannot change them");
+           "cannot change them; confident, halving: for sampled rollouts");
+    app.add_option("--race-error", args.decode.race_error,
+                   "of confident: probability, per step, that the best is dropped; (0, 1)")
+        ->capture_default_str()
+        ->group("Decoding");
+    app.add_option("--race-budget", args.decode.race_budget, "of halving: rollouts per step; >= 1")
+        ->capture_default_str()
+        ->group("Decoding");
     choose("--select", args.decode.select, selection_names, "how TQ* picks: [argmax] or sample");
     choose("--others-select", args.others_select, selection_names,
            "how plain and baseline pick: argmax or [sample]");

@@ -2,7 +2,9 @@
 #include <tq/tabular/models.hpp>
 #include <tq/transfer/direct.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "support/catch.hpp"
 #include "support/policies.hpp"
@@ -143,4 +145,96 @@ TEST_CASE("race: tokens are drawn from the enumerated distribution") {
         chi2 += (counts[z] - expected[z]) * (counts[z] - expected[z]) / expected[z];
     }
     CHECK(chi2 < 18.47);  // 99.9 % point with 4 degrees of freedom
+}
+
+namespace {
+
+/// One decision in a random world whose best candidate is clearly the best, by enumeration.
+struct decision {
+    tree world;
+    log_policy pi, rho;
+    node_values rewards;
+    std::vector<double> scores;  // [candidates] exact
+    std::size_t best = 0;
+    double gap = 0;  // of the scores of the best two
+
+    decision(std::uint64_t seed, double alpha, std::size_t candidates)
+        : world{candidates, candidates > 8 ? 2U : 3U} {
+        const tq::random_key key = tq::random_key{11}.fold_in(seed);
+        pi = random_policy(world, key.fold_in(0), 0.5);
+        rewards = random_rewards(world, key.fold_in(1));
+        rho = aligned(world, pi, rewards, 0.2);
+        const node_values q = expectation(world, rho, rewards);
+        for (std::size_t z = 0; z < candidates; ++z)
+            scores.push_back(pi[world.child(0, z)] + q[world.child(0, z)] / alpha);
+        std::vector<double> sorted = scores;
+        std::sort(sorted.rbegin(), sorted.rend());
+        best = static_cast<std::size_t>(std::max_element(scores.begin(), scores.end()) -
+                                        scores.begin());
+        gap = sorted[0] - sorted[1];
+    }
+
+    /// The token that a race takes with up to `rollouts` sampled rollouts, and what it spent.
+    [[nodiscard]] std::pair<std::size_t, std::size_t> race(tq::decode_options options,
+                                                           std::size_t rollouts) const {
+        tree_policy policy{world, pi}, baseline{world, rho};
+        tq::direct_transfer q{baseline,
+                              ranged_reward{world, rewards},
+                              {.horizon = 3, .rollouts = rollouts, .sampling = {.temperature = 1}}};
+        options.top_k = world.vocab_size();
+        options.select = tq::selection::argmax;
+        tq::decoder decoder{policy, q, options};
+        const tq::step step = *decoder.generate(tq::token_list{0}, world.depth()).begin();
+        std::size_t spent = 0;
+        for (const std::size_t count : step.distribution.rollouts) spent += count;
+        return {static_cast<std::size_t>(step.token), spent};
+    }
+};
+
+}  // namespace
+
+TEST_CASE("race: confident picks the enumerated best at the stated error, with fewer rollouts") {
+    constexpr double alpha = 0.1;
+    constexpr std::size_t rollouts = 256;
+    std::size_t decisions = 0, wrong = 0, spent = 0;
+    for (std::uint64_t seed = 0; seed < 400; ++seed) {
+        const decision d{seed, alpha, 4};
+        if (d.gap < 0.8) continue;  // what 256 rollouts can tell apart
+        ++decisions;
+        const auto [token, cost] =
+            d.race({.alpha = alpha, .race = tq::race_mode::confident, .race_error = 0.1}, rollouts);
+        wrong += token != d.best;
+        spent += cost;
+    }
+    REQUIRE(decisions > 40);
+    INFO(wrong << " of " << decisions << " wrong, " << spent << " rollouts");
+    const auto n = static_cast<double>(decisions);
+    CHECK(static_cast<double>(wrong) <= 0.1 * n + 3 * std::sqrt(0.09 * n));
+    CHECK(static_cast<double>(spent) < 0.5 * n * 4 * rollouts);
+}
+
+TEST_CASE("race: halving keeps to its budget and loses less score than an even split of it") {
+    constexpr double alpha = 0.1;
+    constexpr std::size_t candidates = 16, budget = 128, decisions = 400;
+    double lost = 0, lost_even = 0;
+    for (std::uint64_t seed = 0; seed < decisions; ++seed) {
+        const decision d{seed, alpha, candidates};
+        const auto [token, cost] =
+            d.race({.alpha = alpha, .race = tq::race_mode::halving, .race_budget = budget}, budget);
+        CHECK(cost <= budget);
+        lost += d.scores[d.best] - d.scores[token];
+        const std::size_t even = d.race({.alpha = alpha}, budget / candidates).first;
+        lost_even += d.scores[d.best] - d.scores[even];
+    }
+    INFO(lost / decisions << " against " << lost_even / decisions << " of score lost per decision");
+    CHECK(lost < lost_even);
+}
+
+TEST_CASE("race: options out of range are refused") {
+    tq::decode_options options{.race_error = 0};
+    CHECK_THROWS_AS(tq::check(options, "test"), tq::invalid_option);
+    options = {.race_error = 1};
+    CHECK_THROWS_AS(tq::check(options, "test"), tq::invalid_option);
+    options = {.race_budget = 0};
+    CHECK_THROWS_AS(tq::check(options, "test"), tq::invalid_option);
 }

@@ -25,7 +25,8 @@ TEST_CASE("json: a step has its fields and one entry for each candidate") {
         REQUIRE(j.at("candidates").size() == 3);
         for (std::size_t i = 0; i < 3; ++i) {
             const json& candidate = j.at("candidates")[i];
-            CHECK(candidate.size() == 6);
+            CHECK(candidate.size() == 7);
+            CHECK(candidate.at("rollouts") == step.distribution.rollouts[i]);
             CHECK(candidate.at("token") == step.distribution.tokens[i]);
             CHECK(candidate.at("log_pi") == step.distribution.log_pi[i]);
             CHECK(candidate.at("log_prior") == step.distribution.log_prior[i]);
@@ -40,8 +41,9 @@ TEST_CASE("json: one candidate and none are still lists") {
     tq::tilted_distribution one;
     one.tokens = {7};
     one.log_pi = one.log_prior = one.q = one.q_error = one.log_p = {0.5};
+    one.rollouts = {3};
     CHECK(json(one).dump() == R"([{"log_p":0.5,"log_pi":0.5,"log_prior":0.5,"q":0.5,)"
-                              R"("q_error":0.5,"token":7}])");
+                              R"("q_error":0.5,"rollouts":3,"token":7}])");
     CHECK(json(tq::tilted_distribution{}).dump() == "[]");
 }
 
@@ -49,6 +51,7 @@ TEST_CASE("json: NaN and infinity are written as null") {
     tq::tilted_distribution d;
     d.tokens = {7};
     d.log_pi = d.log_prior = d.q = {1};
+    d.rollouts = {1};
     d.q_error = {std::nan("")};
     d.log_p = {-std::numeric_limits<double>::infinity()};
     const json back = json::parse(json(d).dump());
@@ -66,8 +69,11 @@ TEST_CASE("json: options, with the selection in words") {
     CHECK(options.at("select") == "argmax");
     CHECK(options.at("seed") == ~std::uint64_t{0});
     CHECK(json(tq::decode_options{}).at("select") == "sample");
+    CHECK(json(tq::decode_options{}).at("race") == "exhaustive");
+    CHECK(json(tq::decode_options{.race = tq::race_mode::halving}).at("race") == "halving");
 
     const json rollouts = tq::rollout_options{
         .horizon = 8, .rollouts = 2, .sampling = {.temperature = 0.5, .top_p = 0.9}};
-    CHECK(rollouts.dump() == R"({"horizon":8,"rollouts":2,"temperature":0.5,"top_p":0.9})");
+    CHECK(rollouts.dump() ==
+          R"({"horizon":8,"reuse":true,"rollouts":2,"temperature":0.5,"top_p":0.9})");
 }

@@ -23,6 +23,13 @@ enum class race_mode {
     /// Candidates that cannot win, given the reward's range, are dropped; the token is the same as
     /// exhaustive's. Needs a value that is a sampled_value and states a finite range to save work.
     exact,
+    /// For sampled rollouts: candidates are rolled out in rounds, 2, 4, 8, ... each, and dropped once
+    /// confidence intervals tell them from the leader. With probability 1 - race_error the candidate
+    /// with the largest expected score is never dropped. Needs what exact needs.
+    confident,
+    /// Sequential halving: race_budget rollouts per step, in log2(top_k) equal rounds; after each the
+    /// worse half leaves. Source: Karnin, Koren and Somekh, ICML 2013.
+    halving,
 };
 
 /// `top_k` that keeps the whole vocabulary.
@@ -49,6 +56,13 @@ struct decode_options {
     /// Which rollouts are done. exhaustive = all of them (no-op).
     race_mode race = race_mode::exhaustive;
 
+    /// Of race_mode::confident: the probability, per step, that the best candidate is dropped; (0, 1).
+    double race_error = 0.05;
+
+    /// Of race_mode::halving: rollouts per step, all candidates together; >= 1. A candidate never gets
+    /// more than the value's own number of rollouts.
+    std::size_t race_budget = 32;
+
     /// Every random number is a function of it; the same seed gives the same text.
     std::uint64_t seed = 0;
 
@@ -60,6 +74,9 @@ struct decode_options {
 inline void check(const decode_options& options, std::string_view where) {
     check_option(options.alpha > 0, where, "alpha", options.alpha, "in (0, inf]");
     check_option(options.top_k >= 1, where, "top_k", options.top_k, ">= 1");
+    check_option(options.race_error > 0 && options.race_error < 1, where, "race_error",
+                 options.race_error, "in (0, 1)");
+    check_option(options.race_budget >= 1, where, "race_budget", options.race_budget, ">= 1");
     check_option(options.temperature >= 1e-3 && options.temperature <= 1e3, where, "temperature",
                  options.temperature, "in [0.001, 1000]");
 }

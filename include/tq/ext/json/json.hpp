@@ -36,8 +36,10 @@ inline void to_json(nlohmann::json& json, const step& step) {
 NLOHMANN_JSON_SERIALIZE_ENUM(selection,
                              {{selection::sample, "sample"}, {selection::argmax, "argmax"}})
 
-NLOHMANN_JSON_SERIALIZE_ENUM(race_mode,
-                             {{race_mode::exhaustive, "exhaustive"}, {race_mode::exact, "exact"}})
+NLOHMANN_JSON_SERIALIZE_ENUM(race_mode, {{race_mode::exhaustive, "exhaustive"},
+                                         {race_mode::exact, "exact"},
+                                         {race_mode::confident, "confident"},
+                                         {race_mode::halving, "halving"}})
 
 inline void to_json(nlohmann::json& json, const decode_options& options) {
     json = {
