@@ -50,6 +50,16 @@ TEST_CASE("greedy_memory: drops the oldest beyond its capacity, and all on forge
     CHECK(known(memory, {2}).empty());
 }
 
+TEST_CASE("greedy_memory: other end tokens make it forget") {
+    tq::greedy_memory memory;
+    memory.set_end_tokens(token_list{7});
+    memory.remember(rollout({0, 1, 2}, 1, true));
+    memory.set_end_tokens(token_list{7});
+    CHECK(known(memory, {0}) == token_list{1, 2});
+    memory.set_end_tokens(token_list{8});
+    CHECK(known(memory, {0}).empty());
+}
+
 TEST_CASE("run_greedy_rollouts: the trajectories are those of run_rollouts, at fewer tokens") {
     const token_list end{4};
     std::size_t fresh_tokens = 0, kept_tokens = 0;

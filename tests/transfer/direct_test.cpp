@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <stdexcept>
 
 #include "support/catch.hpp"
@@ -136,6 +137,28 @@ TEST_CASE("direct_transfer: all rollouts of all candidates share the model calls
     tq::direct_transfer value{baseline, recorder{}, {.horizon = 4, .rollouts = 3, .sampling = {}}};
     (void)ask(value, {.sequence = {0}, .prompt_size = 1, .tokens_left = 9}, {0, 1, 2, 4});
     CHECK(baseline.batches == std::vector<std::size_t>(4, 12));
+}
+
+TEST_CASE("direct_transfer: the number of slots changes no value") {
+    const tq::test::question question{
+        .sequence = {0}, .prompt_size = 1, .tokens_left = 6, .key = tq::random_key{4}};
+    std::vector<double> expected;
+    for (const std::size_t slots : {0, 1, 3, 100}) {
+        auto baseline = tq::test::counting_policy{tq::test::random_bigram(6, 9)};
+        tq::direct_transfer value{
+            baseline,
+            [](tq::token_view, tq::token_view answer) {
+                return static_cast<double>(std::accumulate(answer.begin(), answer.end(), 0));
+            },
+            {.horizon = 4, .rollouts = 5, .sampling = {.temperature = 1}, .slots = slots}};
+        std::vector<double> q;
+        for (const tq::value_estimate& estimate : ask(value, question, {0, 1, 2}))
+            q.push_back(estimate.q);
+        if (expected.empty()) expected = q;
+        CHECK(q == expected);
+        if (slots > 0)
+            CHECK(*std::max_element(baseline.batches.begin(), baseline.batches.end()) <= slots);
+    }
 }
 
 TEST_CASE("direct_transfer: several queries in one call equal the same queries one by one") {

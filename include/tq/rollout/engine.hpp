@@ -132,15 +132,15 @@ template <completer Model>
 }  // namespace detail
 
 /// Continues sequences with whatever the baseline is: it completes them itself, or the engine
-/// samples its tokens.
+/// samples its tokens, `slots` at a time (0 = what the model likes).
 template <baseline Model>
 [[nodiscard]] std::vector<trajectory> run_rollouts(Model& model,
                                                    std::span<const rollout_request> requests,
-                                                   sampling_rule rule) {
+                                                   sampling_rule rule, std::size_t slots = 0) {
     if constexpr (completer<Model>)
         return detail::complete_checked(model, requests, rule);
     else
-        return rollout_engine<Model>{model, rule}.run(requests);
+        return rollout_engine<Model>{model, rule, slots}.run(requests);
 }
 
 }  // namespace tq

@@ -52,21 +52,33 @@ public:
     }
     void forget() noexcept { known_.clear(); }
 
+    /// Where answers end is part of the facts: with other end tokens than before, all is forgotten.
+    void set_end_tokens(token_view end_tokens) {
+        if (std::equal(end_tokens.begin(), end_tokens.end(), end_tokens_.begin(),
+                       end_tokens_.end()))
+            return;
+        end_tokens_.assign(end_tokens.begin(), end_tokens.end());
+        forget();
+    }
+
 private:
     std::size_t capacity_;
+    token_list end_tokens_;
     std::deque<trajectory> known_;
 };
 
 /// run_rollouts for greedy rollouts: what `memory` knows is not computed again. The trajectories are
-/// the same as without it. All calls with one memory must be about the same baseline and end tokens.
+/// the same as without it. All calls with one memory must be about the same baseline.
 template <baseline Model>
 [[nodiscard]] std::vector<trajectory> run_greedy_rollouts(Model& model,
                                                           std::span<const rollout_request> requests,
-                                                          greedy_memory& memory) {
+                                                          greedy_memory& memory,
+                                                          std::size_t slots = 0) {
     std::vector<trajectory> rollouts;   // as far as they are known
     std::vector<rollout_request> rest;  // what is missing of each
     for (const rollout_request& request : requests) {
         trajectory& rollout = rollouts.emplace_back(detail::start_of(request));
+        memory.set_end_tokens(request.end_tokens);
         const greedy_memory::continuation known = memory.recall(request.sequence);
         const std::size_t size = std::min(known.tokens.size(), request.max_tokens);
         rollout.sequence.insert(rollout.sequence.end(), known.tokens.begin(),
@@ -77,11 +89,13 @@ template <baseline Model>
     }
     for (std::size_t i = 0; i < rest.size(); ++i) rest[i].sequence = rollouts[i].sequence;
 
-    std::vector<trajectory> extended = run_rollouts(model, rest, {.temperature = 0, .top_p = 1});
+    std::vector<trajectory> extended =
+        run_rollouts(model, rest, {.temperature = 0, .top_p = 1}, slots);
     for (std::size_t i = 0; i < rest.size(); ++i) {
         if (rest[i].max_tokens == 0) continue;
         extended[i].start = rollouts[i].start;
         rollouts[i] = std::move(extended[i]);
+        memory.set_end_tokens(rest[i].end_tokens);
         memory.remember(rollouts[i]);
     }
     return rollouts;

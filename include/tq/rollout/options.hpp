@@ -30,6 +30,10 @@ struct rollout_options {
     /// greedy baseline. Temperature 1: an unbiased estimate of the baseline's expected reward.
     sampling_rule sampling = {.temperature = 0.0, .top_p = 1.0};
 
+    /// Rollouts in flight at most, of all candidates and prompts together; 0 = what the baseline likes
+    /// (its max_batch()). Results do not depend on it.
+    std::size_t slots = 0;
+
     /// Greedy rollouts are remembered and extended instead of computed again. Exact; false = no-op.
     bool reuse = true;
 };

@@ -78,9 +78,7 @@ public:
     /// Models sampled_value: all rollouts asked for run together, and are judged in one call.
     void sample(std::span<const rollout_query> queries) {
         plan(queries);
-        judge(queries, options_.sampling.greedy() && options_.reuse
-                           ? run_greedy_rollouts(baseline_, requests_, memory_)
-                           : run_rollouts(baseline_, requests_, options_.sampling));
+        judge(queries, run(requests_));
         auto reward = rewards_.begin();
         for (const rollout_query& query : queries)
             for (double& value : query.rewards) value = *reward++;
@@ -102,6 +100,12 @@ public:
     [[nodiscard]] const rollout_options& options() const noexcept { return options_; }
 
 private:
+    [[nodiscard]] std::vector<trajectory> run(std::span<const rollout_request> requests) {
+        if (options_.sampling.greedy() && options_.reuse)
+            return run_greedy_rollouts(baseline_, requests, memory_, options_.slots);
+        return run_rollouts(baseline_, requests, options_.sampling, options_.slots);
+    }
+
     /// Tokens of a rollout after the candidate.
     [[nodiscard]] std::size_t length(const decode_state& state, token_id candidate) const {
         if (is_end_token(candidate, state.end_tokens)) return 0;

@@ -50,6 +50,7 @@ inline void to_json(nlohmann::json& json, const decode_options& options) {
 inline void to_json(nlohmann::json& json, const rollout_options& options) {
     json = {{"horizon", options.horizon},
             {"rollouts", options.rollouts},
+            {"slots", options.slots},
             {"reuse", options.reuse},
             {"temperature", options.sampling.temperature},
             {"top_p", options.sampling.top_p}};
