@@ -10,7 +10,7 @@ int main(int argc, char** argv) try {
     tq::llama_cpp::reward_head reward{weights, argv[3]};
 
     tq::direct_transfer q{baseline, reward, {.horizon = 32}};
-    tq::decoder decode{policy, q, {.alpha = 0.1, .top_k = 8}};
+    tq::decoder decode{policy, q, {.alpha = 0.1, .race = tq::race_mode::exact}};
     for (const tq::step& step : decode.generate(weights.chat_prompt(argv[4]), 32))
         if (!step.ends) std::printf("%s", weights.piece(step.token).c_str());
     std::puts("");
