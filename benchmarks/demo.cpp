@@ -139,8 +139,10 @@ void print_row(const char* name, const outcome& result, const outcome& tq_result
     const tq::value_estimate kl = tq::mean_estimate(result.kl);
     const tq::paired_difference gain = tq::compare_paired(tq_result.reward, result.reward);
     const auto tokens = static_cast<double>(result.tokens);
-    fmt::print("{:<18} {:.3f} +- {:.3f}   {:>5.1f} +- {:<4.1f} {:>9.1f} {:>16.1f}", name, reward.q,
-               reward.standard_error, kl.q, kl.standard_error, tokens / result.seconds,
+    const std::string divergence =
+        std::isnan(kl.q) ? "-" : fmt::format("{:.1f} +- {:.1f}", kl.q, kl.standard_error);
+    fmt::print("{:<18} {:.3f} +- {:.3f}   {:>13} {:>9.1f} {:>16.1f}", name, reward.q,
+               reward.standard_error, divergence, tokens / result.seconds,
                static_cast<double>(result.model_tokens) / tokens);
     if (&result == &tq_result)
         fmt::print("\n");
@@ -205,11 +207,30 @@ void run(const settings& options) {
         add(json, key, result);
         json["z_tq_over_" + key] = tq::compare_paired(steered.reward, result.reward).z();
     };
+    // The rival to beat: best-of-n, n answers of a model and the reward's favourite among them.
+    const auto best_of = [&](const char* label, const std::string& key,
+                             llama::language_model& proposer) {
+        const auto make = [&](std::size_t seed) {
+            return tq::block_decoder{proposer,
+                                     q,
+                                     {.block = tq::whole_answer,
+                                      .candidates = 8,
+                                      .select = tq::selection::argmax,
+                                      .seed = seed}};
+        };
+        outcome result = bench.run(label, 1, make);
+        for (double& kl : result.kl) kl = std::nan("");  // from the policy: not known
+        print_row(label, result, steered);
+        add(json, key, result);
+        json["z_tq_over_" + key] = tq::compare_paired(steered.reward, result.reward).z();
+    };
     if (!options.tq_only) {
         frozen("plain, sampled", "plain", bench.policy, tq::selection::sample);
         frozen("plain, greedy", "plain_greedy", bench.policy, tq::selection::argmax);
         frozen("baseline, sampled", "baseline", bench.baseline, tq::selection::sample);
         frozen("baseline, greedy", "baseline_greedy", bench.baseline, tq::selection::argmax);
+        best_of("best of 8, plain", "best_of_8_plain", bench.policy);
+        best_of("best of 8, basel.", "best_of_8_baseline", bench.baseline);
     }
     print_row("TQ*", steered, steered);
     add(json, "tq", steered);

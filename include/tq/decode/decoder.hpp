@@ -31,6 +31,8 @@ namespace tq {
 template <class Policy, class Value, class Anchor = std::remove_reference_t<Policy>>
 class decoder {
 public:
+    using step_type = step;
+
     /// Throws invalid_option if an option is out of range.
     decoder(Policy&& policy, Value&& value, decode_options options = {})
         : scorer_{std::forward<Policy>(policy), std::forward<Value>(value), std::move(options)} {
@@ -127,17 +129,8 @@ private:
 
     [[nodiscard]] generation<decoder> start(std::span<const token_view> prompts,
                                             std::size_t max_tokens, std::size_t first_index) {
-        for (std::size_t i = 0; i < prompts.size(); ++i) check_prompt(prompts[i], i);
+        check_prompts(prompts, scorer_.policy().vocab_size(), "decoder");
         return {*this, prompts, max_tokens, random_key{options().seed}, first_index};
-    }
-
-    void check_prompt(token_view prompt, std::size_t index) {
-        const std::string where = "decoder: prompt " + std::to_string(index);
-        check_option(!prompt.empty(), where, "size", 0, ">= 1 token");
-        const std::size_t vocabulary = scorer_.policy().vocab_size();
-        for (const token_id token : prompt)
-            check_option(token >= 0 && static_cast<std::size_t>(token) < vocabulary, where, "token",
-                         token, "in [0, " + std::to_string(vocabulary) + ")");
     }
 
     scorer<Policy, Value, Anchor> scorer_;

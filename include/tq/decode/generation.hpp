@@ -3,13 +3,27 @@
 
 #include <cstddef>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "../core/error.hpp"
 #include "../core/trajectory.hpp"
 #include "step.hpp"
 
 namespace tq {
+
+/// Throws invalid_option unless every prompt has tokens, all of them in [0, vocab_size).
+inline void check_prompts(std::span<const token_view> prompts, std::size_t vocab_size,
+                          const std::string& decoder) {
+    for (std::size_t i = 0; i < prompts.size(); ++i) {
+        const std::string where = decoder + ": prompt " + std::to_string(i);
+        check_option(!prompts[i].empty(), where, "size", 0, ">= 1 token");
+        for (const token_id token : prompts[i])
+            check_option(token >= 0 && static_cast<std::size_t>(token) < vocab_size, where, "token",
+                         token, "in [0, " + std::to_string(vocab_size) + ")");
+    }
+}
 
 /// The answers of a batch of prompts while they are decoded together.
 ///
@@ -19,6 +33,8 @@ namespace tq {
 template <class Decoder>
 class generation {
 public:
+    using step_type = typename Decoder::step_type;
+
     generation(Decoder& decoder, std::span<const token_view> prompts, std::size_t max_tokens,
                random_key seed, std::size_t first_index)
         : decoder_{&decoder},
@@ -29,9 +45,9 @@ public:
                                 .key = seed.fold_in(first_index + i)});
     }
 
-    /// One more token for every answer that is not done; empty when all are.
+    /// One more step for every answer that is not done; empty when all are.
     /// The steps stay valid until the next call.
-    std::span<const step> advance() {
+    std::span<const step_type> advance() {
         std::vector<decode_state> states;
         std::vector<std::size_t> active;
         for (std::size_t i = 0; i < answers_.size(); ++i)
@@ -39,7 +55,7 @@ public:
                 active.push_back(i);
                 states.push_back(state(answers_[i]));
             }
-        std::vector<step> steps;
+        std::vector<step_type> steps;
         if (!active.empty()) steps = decoder_->next(states);
         for (std::size_t j = 0; j < active.size(); ++j) {
             steps[j].prompt = active[j];
@@ -85,18 +101,17 @@ private:
                 .key = answer.key.fold_in(emitted)};
     }
 
-    static void record(const step& step, progress& answer) {
+    static void record(const step_type& step, progress& answer) {
         answer.kl += step.kl;
-        if (step.ends)
-            answer.finished = true;
-        else
-            answer.sequence.push_back(step.token);
+        answer.finished = step.ends;
+        const token_view tokens = step.emitted();
+        answer.sequence.insert(answer.sequence.end(), tokens.begin(), tokens.end());
     }
 
     Decoder* decoder_;
     std::size_t max_tokens_;
     std::vector<progress> answers_;
-    std::vector<step> steps_;  // of the last advance()
+    std::vector<step_type> steps_;  // of the last advance()
 };
 
 }  // namespace tq

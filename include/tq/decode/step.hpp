@@ -52,6 +52,11 @@ struct step {
     /// divergence along its path.
     double kl = 0;
     tilted_distribution distribution;
+
+    /// What this step adds to the answer.
+    [[nodiscard]] token_view emitted() const noexcept {
+        return ends ? token_view{} : token_view{&token, 1};
+    }
 };
 
 }  // namespace tq
