@@ -143,7 +143,7 @@ TEST_CASE("direct_transfer: the number of slots changes no value") {
     const tq::test::question question{
         .sequence = {0}, .prompt_size = 1, .tokens_left = 6, .key = tq::random_key{4}};
     std::vector<double> expected;
-    for (const std::size_t slots : {0, 1, 3, 100}) {
+    for (const std::size_t slots : {0U, 1U, 3U, 100U}) {
         auto baseline = tq::test::counting_policy{tq::test::random_bigram(6, 9)};
         tq::direct_transfer value{
             baseline,
