@@ -107,11 +107,8 @@ public:
         : proposer_(std::forward<Proposer>(proposer)),
           value_(std::forward<Value>(value)),
           options_{std::move(options)},
-          end_tokens_{options_.end_tokens} {
+          end_tokens_{chosen_end_tokens(options_.end_tokens, proposer_)} {
         check(options_, "block_decoder");
-        if (!end_tokens_.empty()) return;
-        const token_view stated = end_tokens_of(proposer_);
-        end_tokens_.assign(stated.begin(), stated.end());
     }
 
     /// Many prompts, advanced together: one more block each per advance().
@@ -193,16 +190,8 @@ private:
         tilt(log_prior, step.q, options_.alpha, step.log_p);
         step.kl = kl_divergence(step.log_p, log_prior);
 
-        double best = -std::numeric_limits<double>::infinity();
-        for (std::size_t i = 0; i < n; ++i) {
-            const double score =
-                step.log_p[i] + selection_noise(options_.select, state.key.fold_in(choice_key),
-                                                static_cast<token_id>(i));
-            if (score > best) {
-                best = score;
-                step.choice = i;
-            }
-        }
+        const auto number = [](std::size_t i) { return static_cast<token_id>(i); };
+        step.choice = select(step.log_p, number, options_.select, state.key.fold_in(choice_key));
         step.tokens = step.blocks[step.choice];
         step.ends = blocks[step.choice].finished;
         return step;

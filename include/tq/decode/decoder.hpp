@@ -35,14 +35,12 @@ public:
 
     /// Throws invalid_option if an option is out of range.
     decoder(Policy&& policy, Value&& value, decode_options options = {})
-        : scorer_{std::forward<Policy>(policy), std::forward<Value>(value), std::move(options)} {
-        adopt_end_tokens();
-    }
+        : scorer_{std::forward<Policy>(policy), std::forward<Value>(value), std::move(options)},
+          end_tokens_{chosen_end_tokens(this->options().end_tokens, scorer_.policy())} {}
     decoder(Policy&& policy, Value&& value, Anchor& anchor, decode_options options = {})
         : scorer_{std::forward<Policy>(policy), std::forward<Value>(value), anchor,
-                  std::move(options)} {
-        adopt_end_tokens();
-    }
+                  std::move(options)},
+          end_tokens_{chosen_end_tokens(this->options().end_tokens, scorer_.policy())} {}
 
     /// A lazy input range of steps; each increment computes one token, `break` cancels.
     /// `index` tells the prompts of one seed apart: it is part of every random number's key.
@@ -63,21 +61,12 @@ public:
 
     /// One decision for each state: the primitive for people with their own loop.
     [[nodiscard]] std::vector<step> next(std::span<const decode_state> states) {
-        std::vector<step> steps(states.size());
-        const auto finish = [&](std::size_t i, tilted_distribution&& distribution,
-                                std::size_t choice) {
-            steps[i] = make_step(states[i], std::move(distribution), choice);
-        };
-        if (racing()) {
-            race_all(states, finish);
-        } else {
-            std::vector<tilted_distribution> distributions = scorer_.score(states);
-            for (std::size_t i = 0; i < states.size(); ++i) {
-                const std::size_t choice =
-                    select(distributions[i], options().select, states[i].key);
-                finish(i, std::move(distributions[i]), choice);
-            }
-        }
+        std::vector<std::size_t> choices;
+        std::vector<tilted_distribution> distributions =
+            racing() ? race(states, choices) : score(states, choices);
+        std::vector<step> steps;
+        for (std::size_t i = 0; i < states.size(); ++i)
+            steps.push_back(make_step(states[i], std::move(distributions[i]), choices[i]));
         return steps;
     }
 
@@ -85,33 +74,31 @@ public:
     [[nodiscard]] token_view end_tokens() const noexcept { return end_tokens_; }
 
 private:
-    void adopt_end_tokens() {
-        end_tokens_ = options().end_tokens;
-        if (!end_tokens_.empty()) return;
-        const token_view stated = end_tokens_of(scorer_.policy());
-        end_tokens_.assign(stated.begin(), stated.end());
-    }
-
     static constexpr bool can_race = sampled_value<std::remove_reference_t<Value>>;
 
     [[nodiscard]] bool racing() const noexcept {
         return can_race && options().race != race_mode::exhaustive;
     }
 
-    template <class Finish>
-    void race_all(std::span<const decode_state> states, Finish finish) {
-        if constexpr (can_race) {
-            std::vector<tilted_distribution> distributions = scorer_.propose(states);
-            const std::vector<std::size_t> choices =
-                run_race(scorer_.value(), options(), states, distributions);
-            for (std::size_t i = 0; i < states.size(); ++i) {
-                const std::vector<double>& q = distributions[i].q;
-                if (std::none_of(q.begin(), q.end(),
-                                 [](double value) { return std::isnan(value); }))
-                    scorer_.close(distributions[i]);
-                finish(i, std::move(distributions[i]), choices[i]);
-            }
-        }
+    [[nodiscard]] std::vector<tilted_distribution> score(std::span<const decode_state> states,
+                                                         std::vector<std::size_t>& choices) {
+        std::vector<tilted_distribution> result = scorer_.score(states);
+        for (std::size_t i = 0; i < states.size(); ++i)
+            choices.push_back(select(result[i], options().select, states[i].key));
+        return result;
+    }
+
+    /// As score, without the rollouts that the race saves. A distribution whose every Q is known
+    /// all the same is closed.
+    [[nodiscard]] std::vector<tilted_distribution> race(std::span<const decode_state> states,
+                                                        std::vector<std::size_t>& choices) {
+        std::vector<tilted_distribution> result = scorer_.propose(states);
+        if constexpr (can_race) choices = run_race(scorer_.value(), options(), states, result);
+        const auto unknown = [](double q) { return std::isnan(q); };
+        for (tilted_distribution& distribution : result)
+            if (std::none_of(distribution.q.begin(), distribution.q.end(), unknown))
+                scorer_.close(distribution);
+        return result;
     }
 
     [[nodiscard]] step make_step(const decode_state& state, tilted_distribution&& distribution,

@@ -7,11 +7,20 @@
 #include <utility>
 #include <vector>
 
+#include "../concepts/policy.hpp"
 #include "../core/error.hpp"
 #include "../core/trajectory.hpp"
 #include "step.hpp"
 
 namespace tq {
+
+/// The end tokens that a user chose, or those that the model states if there was no choice.
+template <class Model>
+[[nodiscard]] token_list chosen_end_tokens(const token_list& chosen, const Model& model) {
+    if (!chosen.empty()) return chosen;
+    const token_view stated = end_tokens_of(model);
+    return {stated.begin(), stated.end()};
+}
 
 /// Throws invalid_option unless every prompt has tokens, all of them in [0, vocab_size).
 inline void check_prompts(std::span<const token_view> prompts, std::size_t vocab_size,
