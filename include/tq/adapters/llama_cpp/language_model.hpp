@@ -10,9 +10,9 @@
 #include "../../concepts/policy.hpp"
 #include "../../core/error.hpp"
 #include "../../core/token.hpp"
+#include "engine_owner.hpp"
 #include "model.hpp"
 #include "options.hpp"
-#include "sequence_engine.hpp"
 
 namespace tq::llama_cpp {
 
@@ -36,18 +36,18 @@ struct prompt_override {
 /// max_sequences, or than the context holds at once, is worked off in several.
 ///
 /// Not thread-safe; objects with the same weights may be used in different threads.
-class language_model {
+class language_model : public detail::engine_owner {
 public:
     /// Throws invalid_option for options out of range and files that do not load.
     explicit language_model(model source, const language_model_options& options = {})
-        : engine_{std::move(source), options, detail::row_kind::logits} {}
+        : engine_owner{std::move(source), options, detail::row_kind::logits} {}
 
     [[nodiscard]] std::size_t vocab_size() const noexcept { return source().vocab_size(); }
     [[nodiscard]] token_view end_tokens() const noexcept { return source().end_tokens(); }
 
     /// Sequences to keep in flight: max_sequences but for an eighth, where prompts stay cached.
     [[nodiscard]] std::size_t max_batch() const noexcept {
-        const std::size_t most = engine_.max_sequences();
+        const std::size_t most = max_sequences();
         return most - most / 8;
     }
 
@@ -56,13 +56,12 @@ public:
     /// has a token outside [0, vocab_size()); backend_error, with llama.cpp's code, if decoding
     /// fails. The object stays usable.
     [[nodiscard]] std::span<const logits_view> next_logits(std::span<const token_view> sequences) {
-        ++calls_;
-        if (overrides_.empty()) return engine_.rows(sequences);
+        if (overrides_.empty()) return rows(sequences);
         seen_.clear();
         seen_.reserve(sequences.size());  // views of it must stay valid
         views_.clear();
         for (const token_view sequence : sequences) views_.push_back(translate(sequence));
-        return engine_.rows(views_);
+        return rows(views_);
     }
 
     /// From now on prompts are replaced by this rule alone.
@@ -73,22 +72,6 @@ public:
     /// Adds a rule, for several prompts at once; the first that matches holds.
     void add_prompt_override(prompt_override rule) { overrides_.push_back(std::move(rule)); }
     void clear_prompt_overrides() noexcept { overrides_.clear(); }
-
-    /// Tokens that went through the model, llama_decode calls and next_logits calls, since the
-    /// start or reset_counters().
-    [[nodiscard]] std::size_t tokens_decoded() const noexcept { return engine_.tokens_decoded(); }
-    [[nodiscard]] std::size_t decodes() const noexcept { return engine_.decodes(); }
-    [[nodiscard]] std::size_t calls() const noexcept { return calls_; }
-    void reset_counters() noexcept {
-        engine_.reset_counters();
-        calls_ = 0;
-    }
-
-    /// Forgets all cached prefixes.
-    void clear_cache() { engine_.clear(); }
-
-    /// The weights and the vocabulary.
-    [[nodiscard]] const model& source() const noexcept { return engine_.source(); }
 
 private:
     [[nodiscard]] token_view translate(token_view sequence) {
@@ -103,11 +86,9 @@ private:
         return sequence;
     }
 
-    detail::sequence_engine engine_;
     std::vector<prompt_override> overrides_;
     std::vector<token_list> seen_;   // translated sequences of the present call
     std::vector<token_view> views_;  // [sequences] of the present call
-    std::size_t calls_ = 0;
 };
 
 }  // namespace tq::llama_cpp

@@ -12,10 +12,10 @@
 #include "../../concepts/reward.hpp"
 #include "../../core/error.hpp"
 #include "../../core/trajectory.hpp"
+#include "engine_owner.hpp"
 #include "model.hpp"
 #include "options.hpp"
 #include "safetensors.hpp"
-#include "sequence_engine.hpp"
 
 namespace tq::llama_cpp {
 
@@ -30,12 +30,12 @@ namespace tq::llama_cpp {
 /// Scores do not depend on the other answers but for float noise: llama.cpp picks other kernels for
 /// other batch shapes, which moves a squashed score by up to about 0.02. Prefixes are shared with
 /// earlier calls and within a call. The trunk must share the policy's vocabulary. Not thread-safe.
-class reward_head {
+class reward_head : public detail::engine_owner {
 public:
     /// Throws invalid_option for options out of range and for a head that is faulty or does not
     /// fit.
     reward_head(model trunk, const std::string& head, const language_model_options& options = {})
-        : engine_{std::move(trunk), options, detail::row_kind::states} {
+        : engine_owner{std::move(trunk), options, detail::row_kind::states} {
         safetensors_file file{head};
         read_weights(file);
         read_metadata(file);
@@ -55,8 +55,7 @@ public:
         check_option(values.size() == answers.size(), "reward_head::score", "values size",
                      values.size(), "the number of answers, " + std::to_string(answers.size()));
         if (answers.empty()) return;
-        ++calls_;
-        const std::span<const logits_view> states = engine_.rows(join(answers));
+        const std::span<const logits_view> states = rows(join(answers));
         for (std::size_t i = 0; i < answers.size(); ++i) values[i] = project(states[i]);
     }
 
@@ -64,22 +63,6 @@ public:
     [[nodiscard]] reward_range range() const noexcept {
         return sigmoid_ ? reward_range{0, 1} : reward_range{};
     }
-
-    /// Tokens that went through the trunk, llama_decode calls and score calls, since the start or
-    /// reset_counters().
-    [[nodiscard]] std::size_t tokens_decoded() const noexcept { return engine_.tokens_decoded(); }
-    [[nodiscard]] std::size_t decodes() const noexcept { return engine_.decodes(); }
-    [[nodiscard]] std::size_t calls() const noexcept { return calls_; }
-    void reset_counters() noexcept {
-        engine_.reset_counters();
-        calls_ = 0;
-    }
-
-    /// Forgets all cached prefixes.
-    void clear_cache() { engine_.clear(); }
-
-    /// The trunk.
-    [[nodiscard]] const model& source() const noexcept { return engine_.source(); }
 
 private:
     void read_weights(safetensors_file& file) {
@@ -138,13 +121,11 @@ private:
         return sum;
     }
 
-    detail::sequence_engine engine_;
     std::vector<float> weight_;  // [hidden]
     double bias_ = 0;
     bool sigmoid_ = false;
     std::vector<token_list> sequences_;  // of the present call
     std::vector<token_view> views_;      // of the present call
-    std::size_t calls_ = 0;
 };
 
 }  // namespace tq::llama_cpp
