@@ -77,20 +77,41 @@ TEST_CASE("only new tokens are decoded, each once, in one decode") {
     const auto cost = [&](const std::vector<tq::token_list>& sequences) {
         model.reset_counters();
         rows_of(model, sequences);
-        REQUIRE(model.decodes() == 1);
+        REQUIRE(model.decodes() == (model.tokens_decoded() > 0 ? 1 : 0));
         REQUIRE(model.calls() == 1);
         return model.tokens_decoded();
     };
     const std::size_t size = prompt().size();
     auto sequences = candidates(8);
     REQUIRE(cost(sequences) == size + 8);  // a fresh prompt is shared within the call
-    REQUIRE(cost({prompt()}) == 1);        // all cached: the last token again
+    REQUIRE(cost({prompt()}) == 1);        // its cells are there, its row was never asked for
+    REQUIRE(cost({prompt()}) == 0);
     for (auto& sequence : sequences) sequence.push_back(42);
     REQUIRE(cost(sequences) == 8);
-    REQUIRE(cost({sequences[2], sequences[2], sequences[2]}) == 1);
+    REQUIRE(cost({sequences[2], sequences[2], sequences[2]}) == 0);
     REQUIRE(cost({sequences[3] + tq::token_list{5, 6}, sequences[3] + tq::token_list{5, 7}}) == 3);
     model.clear_cache();
     REQUIRE(cost({prompt(), candidates(1)[0]}) == size + 1);
+}
+
+TEST_CASE("rows that are kept are the same rows; without room for any, they are decoded again") {
+    const auto sequences = candidates(3);
+    for (const std::size_t kept : {0U, 2U, 256U}) {
+        language_model model{shared_model(),
+                             small({.context = 1024, .max_sequences = 4, .kept_rows = kept})};
+        const auto rows = rows_of(model, sequences);
+        model.reset_counters();
+        const auto again = rows_of(model, sequences);
+        REQUIRE(model.tokens_decoded() == sequences.size() - std::min(kept, sequences.size()));
+        for (std::size_t i = 0; i < sequences.size(); ++i) {
+            if (kept > 2) REQUIRE(again[i] == rows[i]);
+            REQUIRE(distance(again[i], rows[i]) < noise);
+        }
+        model.clear_cache();
+        model.reset_counters();
+        rows_of(model, {sequences[0]});
+        REQUIRE(model.tokens_decoded() == sequences[0].size());
+    }
 }
 
 TEST_CASE("more sequences than slots are worked off in groups") {
@@ -143,6 +164,7 @@ TEST_CASE("tokens and options outside their range are named") {
     REQUIRE(contains(refused({.max_sequences = 257}), "max_sequences = 257, must be in [1, 256]"));
     REQUIRE(contains(refused({.max_sequences = 8, .batch = 4}), "batch = 4"));
     REQUIRE(contains(refused({.context = 0}), "context = 0"));
+    REQUIRE(contains(refused({.kept_rows = 1U << 21U}), "kept_rows = 2097152"));
     REQUIRE(contains(refused({.lora_scale = NAN}), "lora_scale = nan"));
 }
 

@@ -83,6 +83,9 @@ TEST_CASE("prompt and answer so far are decoded once") {
     judge.reset_counters();
     scores(judge, prompt(), {a + tq::token_list{5}, b + tq::token_list{6, 7}});
     REQUIRE(judge.tokens_decoded() == 3);
+    REQUIRE(judge.decodes() == 1);  // so few that they go in one batch
+    scores(judge, prompt(), {b + tq::token_list{6, 7}, a});
+    REQUIRE(judge.tokens_decoded() == 3);
 }
 
 TEST_CASE("one set of weights serves policy, baseline and reward") {

@@ -21,6 +21,9 @@ struct language_model_options {
     std::size_t max_sequences = 64;  ///< [1, 256]; sequences that one pass can hold
     std::size_t batch = 512;         ///< tokens of one llama_decode at most; [max_sequences, 2^30)
     std::size_t threads = 0;         ///< [0, 512]; 0 = all cores
+    /// Rows of the sequences seen last that are kept, so that a sequence that comes again is not
+    /// decoded again; [0, 2^20], 0 = none. Each takes vocabulary x 4 bytes (a reward's: hidden x 4).
+    std::size_t kept_rows = 256;
 };
 
 namespace detail {
@@ -36,6 +39,7 @@ inline void check(const language_model_options& o) {
     check_option(o.batch >= o.max_sequences && o.batch <= largest, where, "batch", o.batch,
                  "in [max_sequences, 2^30)");
     check_option(o.threads <= 512, where, "threads", o.threads, "in [0, 512]");
+    check_option(o.kept_rows <= (1U << 20U), where, "kept_rows", o.kept_rows, "in [0, 2^20]");
 }
 
 [[nodiscard]] inline int thread_count(const language_model_options& options) {

@@ -72,6 +72,15 @@ public:
         return plan;
     }
 
+    /// Counts the slot that holds `sequence`, if there is one, as used by the last call.
+    void touch(token_view sequence) {
+        for (slot& s : slots_)
+            if (common_prefix(s.tokens, sequence) == sequence.size()) {
+                s.used = std::max(s.used, clock_);
+                return;
+            }
+    }
+
     /// Empties slots that the last call did not use, least recently used first, until the cells
     /// that only they hold number at most `limit`. Returns them; their cells must be freed.
     [[nodiscard]] std::vector<std::size_t> trim(std::size_t limit) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <numeric>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -13,6 +14,7 @@
 #include "../../core/token.hpp"
 #include "context.hpp"
 #include "prefix_cache.hpp"
+#include "row_cache.hpp"
 
 namespace tq::llama_cpp::detail {
 
@@ -23,7 +25,8 @@ namespace tq::llama_cpp::detail {
 /// for every token of the batch, and multiplies each by the vocabulary matrix (a fifth of a
 /// small model's work) on the way. So for states all tokens but the last of each sequence
 /// are decoded first with no output at all, which skips that matrix; then the last ones, as
-/// outputs.
+/// outputs. (A handful of tokens goes in one batch all the same: to read the weights twice costs
+/// more.)
 enum class row_kind { logits, states };
 
 class sequence_engine {
@@ -31,6 +34,7 @@ public:
     sequence_engine(model source, const language_model_options& options, row_kind kind)
         : context_{std::move(source), options},
           cache_{options.max_sequences},
+          known_{options.kept_rows},
           kind_{kind} {}
 
     [[nodiscard]] const model& source() const noexcept { return context_.source(); }
@@ -40,8 +44,8 @@ public:
     void reset_counters() noexcept { tokens_decoded_ = decodes_ = 0; }
 
     void clear() {
-        context_.clear();
-        cache_.clear();
+        clear_cells();
+        known_.clear();
     }
 
     /// rows[i] belongs to sequences[i], views until the next call. Equal sequences share a row.
@@ -52,7 +56,8 @@ public:
         group_equal(sequences);
         held_count_ = 0;
         try {
-            for (std::size_t begin = 0; begin < distinct_.size();) {
+            recall();
+            for (std::size_t begin = 0; begin < wanted_.size();) {
                 const std::size_t end = end_of_group(begin);
                 run(begin, end);
                 begin = end;
@@ -69,6 +74,8 @@ public:
 private:
     // A floor for the cells that stale slots may keep: they cost little beside a whole decode.
     static constexpr std::size_t always_kept = 512;
+    // Tokens whose needless rows cost about as much as to read all weights once more.
+    static constexpr std::size_t handful = 32;
 
     void check(token_view sequence, std::size_t i) const {
         const std::string where = "next_logits: sequence " + std::to_string(i);
@@ -93,29 +100,41 @@ private:
                                                 sequences[b].begin(), sequences[b].end());
         });
         distinct_.clear();
-        shared_.clear();
         which_.resize(sequences.size());
         for (const std::size_t i : order) {
-            const token_view sequence = sequences[i];
-            const std::size_t shared =
-                distinct_.empty() ? 0 : common_prefix(distinct_.back(), sequence);
-            const bool equal = !distinct_.empty() && shared == sequence.size() &&
-                               shared == distinct_.back().size();
-            if (!equal) {
-                distinct_.push_back(sequence);
-                shared_.push_back(shared);
-            }
+            if (distinct_.empty() || !std::ranges::equal(distinct_.back(), sequences[i]))
+                distinct_.push_back(sequences[i]);
             which_[i] = distinct_.size() - 1;
         }
         distinct_rows_.assign(distinct_.size(), logits_view{});
+    }
+
+    /// Finds the rows that are known, and lists the sequences that must be decoded.
+    void recall() {
+        known_.begin();
+        wanted_.clear();
+        place_.clear();
+        shared_.clear();
+        known_tokens_ = 0;
+        for (std::size_t i = 0; i < distinct_.size(); ++i) {
+            if (const std::optional<logits_view> row = known_.find(distinct_[i])) {
+                distinct_rows_[i] = *row;
+                known_tokens_ += distinct_[i].size();
+                cache_.touch(distinct_[i]);
+                continue;
+            }
+            shared_.push_back(wanted_.empty() ? 0 : common_prefix(wanted_.back(), distinct_[i]));
+            wanted_.push_back(distinct_[i]);
+            place_.push_back(i);
+        }
     }
 
     /// As many sequences from `begin` on as there are slots for, and cells.
     [[nodiscard]] std::size_t end_of_group(std::size_t begin) {
         std::size_t end = begin;
         cells_ = 0;
-        while (end < distinct_.size() && end - begin < cache_.size()) {
-            const std::size_t more = distinct_[end].size() - (end == begin ? 0 : shared_new(end));
+        while (end < wanted_.size() && end - begin < cache_.size()) {
+            const std::size_t more = wanted_[end].size() - (end == begin ? 0 : shared_new(end));
             if (cells_ + more > context_.capacity()) break;
             cells_ += more;
             ++end;
@@ -127,12 +146,17 @@ private:
     /// for a state is decoded by itself, so it is not there for a successor.)
     [[nodiscard]] std::size_t shared_new(std::size_t i) const {
         return kind_ == row_kind::logits ? shared_[i]
-                                         : std::min(shared_[i], distinct_[i - 1].size() - 1);
+                                         : std::min(shared_[i], wanted_[i - 1].size() - 1);
+    }
+
+    void clear_cells() {
+        context_.clear();
+        cache_.clear();
     }
 
     void run(std::size_t begin, std::size_t end) {
         if (try_run(begin, end)) return;
-        clear();  // cells that were duplicated over time are in the way: start afresh
+        clear_cells();  // cells that were duplicated over time are in the way: start afresh
         if (!try_run(begin, end))
             throw backend_error{"llama_decode: the KV cache of " +
                                     std::to_string(context_.capacity()) +
@@ -143,23 +167,31 @@ private:
 
     /// False if the KV cache is full; the cache must be cleared then.
     [[nodiscard]] bool try_run(std::size_t begin, std::size_t end) {
-        const std::vector<token_view> group(distinct_.begin() + static_cast<std::ptrdiff_t>(begin),
-                                            distinct_.begin() + static_cast<std::ptrdiff_t>(end));
+        const std::vector<token_view> group(wanted_.begin() + static_cast<std::ptrdiff_t>(begin),
+                                            wanted_.begin() + static_cast<std::ptrdiff_t>(end));
         const cache_plan plan = cache_.place(group);
         for (const cache_step& step : plan.steps) context_.carry_out(step);
         // A decode attends to every cell up to the last used one and masks what is not its own, so
         // stale slots cost time. They may hold as many cells as this call's sequences, or 512: then
         // attention costs at most twice what it must, and a prompt that comes again is still there.
-        const std::size_t room = context_.capacity() - cells_;
-        for (const std::size_t slot : cache_.trim(std::min(std::max(cells_, always_kept), room)))
+        const std::size_t fair = std::max(cells_ + known_tokens_, always_kept);
+        for (const std::size_t slot : cache_.trim(std::min(fair, context_.capacity() - cells_)))
             context_.drop(slot);
         slots_.clear();
         for (const cache_place& place : plan.places)
             slots_.push_back(static_cast<llama_seq_id>(place.slot));
         collect(begin, plan.places);
-        const bool last_group = end == distinct_.size();
-        if (kind_ == row_kind::logits) return decode(body_, begin, last_group);
-        return decode(body_, begin, false) && decode(last_, begin, last_group);
+        const bool last_group = end == wanted_.size();
+        if (kind_ == row_kind::states && !body_.empty()) {
+            if (body_.size() > handful || body_.size() + last_.size() > cache_.size()) {
+                if (!decode(body_, begin, false)) return false;
+            } else {
+                for (batch_token& token : body_) token.output = true;
+                last_.insert(last_.begin(), body_.begin(), body_.end());
+            }
+            body_.clear();
+        }
+        return decode(kind_ == row_kind::states ? last_ : body_, begin, last_group);
     }
 
     /// Lists the tokens to decode. Neighbours that share new tokens decode them once: such a token
@@ -170,7 +202,7 @@ private:
         body_.clear();
         last_.clear();
         for (std::size_t i = 0; i < places.size(); ++i) {
-            const token_view sequence = distinct_[begin + i];
+            const token_view sequence = wanted_[begin + i];
             const std::size_t first =
                 std::max(places[i].cached, i == 0 ? 0 : shared_new(begin + i));
             for (std::size_t p = first; p < sequence.size(); ++p) {
@@ -192,8 +224,8 @@ private:
         return end;
     }
 
-    /// Decodes in chunks. Rows of the call's very last chunk stay where llama.cpp put them; those
-    /// of earlier ones are copied, because the next decode overwrites them.
+    /// Decodes in chunks. Rows are copied: the next decode overwrites those that llama.cpp shows. Only
+    /// those of the call's very last chunk could stay there.
     [[nodiscard]] bool decode(const std::vector<batch_token>& tokens, std::size_t begin,
                               bool final) {
         const std::span<const batch_token> all{tokens};
@@ -203,13 +235,25 @@ private:
             if (!context_.decode(chunk, slots_, states)) return false;
             tokens_decoded_ += chunk.size();
             ++decodes_;
-            const bool view = final && at + chunk.size() == all.size();
+            const bool stays = final && at + chunk.size() == all.size();
             for (std::size_t n = 0; n < chunk.size(); ++n)
-                if (chunk[n].output)
-                    distinct_rows_[begin + chunk[n].begin] =
-                        view ? context_.row(n, states) : hold(context_.row(n, states));
+                if (chunk[n].output && chunk[n].position + 1 == sequence_of(chunk[n], begin).size())
+                    take(begin + chunk[n].begin, context_.row(n, states), stays);
         }
         return true;
+    }
+
+    [[nodiscard]] token_view sequence_of(const batch_token& token, std::size_t begin) const {
+        return wanted_[begin + token.begin];
+    }
+
+    /// The row of wanted sequence i. `stays`: it is valid until the next call where it lies.
+    void take(std::size_t i, logits_view row, bool stays) {
+        logits_view& result = distinct_rows_[place_[i]];
+        if (const std::optional<logits_view> kept = known_.keep(wanted_[i], row))
+            result = *kept;
+        else
+            result = stays ? row : hold(row);
     }
 
     [[nodiscard]] logits_view hold(logits_view row) {
@@ -221,11 +265,15 @@ private:
 
     context context_;
     prefix_cache cache_;
+    row_cache known_;
     row_kind kind_;
     std::vector<token_view> distinct_;        // sorted, of the present call
-    std::vector<std::size_t> shared_;         // [distinct] common prefix with the one before
-    std::vector<std::size_t> which_;          // [sequences] index into distinct_
     std::vector<logits_view> distinct_rows_;  // [distinct]
+    std::vector<std::size_t> which_;          // [sequences] index into distinct_
+    std::vector<token_view> wanted_;          // those of distinct_ whose row is not known
+    std::vector<std::size_t> place_;          // [wanted] index into distinct_
+    std::vector<std::size_t> shared_;         // [wanted] common prefix with the one before
+    std::size_t known_tokens_ = 0;            // of the sequences whose row is known
     std::vector<logits_view> rows_;           // [sequences]
     std::vector<batch_token> body_, last_;    // tokens of the present group
     std::vector<llama_seq_id> slots_;         // [group]
