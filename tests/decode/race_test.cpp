@@ -230,6 +230,141 @@ TEST_CASE("race: halving keeps to its budget and loses less score than an even s
     CHECK(lost < lost_even);
 }
 
+namespace {
+
+/// The share of even tokens: a reward in [0, 1].
+struct even_reward {
+    double operator()(tq::token_view, tq::token_view answer) const {
+        double even = 0;
+        for (const tq::token_id token : answer) even += token % 2 == 0;
+        return answer.empty() ? 0 : even / static_cast<double>(answer.size());
+    }
+    [[nodiscard]] static tq::reward_range range() { return {0, 1}; }
+};
+
+struct bigram_result {
+    std::vector<tq::token_list> answers;
+    std::size_t candidates = 0, spent = 0, over_top_k = 0;
+};
+
+bigram_result decode_bigram(const tq::decode_options& options, std::size_t vocabulary) {
+    const tq::token_list ends{1};
+    tq::tabular::bigram_model model = tq::test::random_bigram(vocabulary, 8, ends, 4.0);
+    tq::direct_transfer q{model, even_reward{}, {.horizon = 6}};
+    tq::decoder decoder{model, q, options};
+    std::vector<tq::token_list> prompts;
+    for (tq::token_id i = 0; i < 32; ++i) prompts.push_back({i});
+    auto answers = decoder.generate_all(prompts, 12);
+    bigram_result result;
+    for (auto steps = answers.advance(); !steps.empty(); steps = answers.advance())
+        for (const tq::step& step : steps) {
+            result.candidates += step.distribution.size();
+            // candidates come in order of their prior; where is the chosen one in the vocabulary?
+            result.over_top_k += step.distribution.log_pi[step.choice] < -4;
+        }
+    for (std::size_t i = 0; i < answers.size(); ++i)
+        result.answers.emplace_back(answers.answer(i).begin(), answers.answer(i).end());
+    result.spent = answers.spent().total();
+    return result;
+}
+
+}  // namespace
+
+TEST_CASE("race: over the whole vocabulary it gives what exhaustive gives there") {
+    const auto select = GENERATE(tq::selection::sample, tq::selection::argmax);
+    tq::decode_options options{.alpha = 0.3, .top_k = tq::whole_vocabulary, .select = select};
+    const bigram_result exhaustive = decode_bigram(options, 64);
+    options.race = tq::race_mode::exact;
+    const bigram_result raced = decode_bigram(options, 64);
+    CHECK(raced.answers == exhaustive.answers);
+    CHECK(static_cast<double>(raced.spent) < 0.4 * static_cast<double>(exhaustive.spent));
+    CHECK(raced.candidates < exhaustive.candidates / 2);
+}
+
+TEST_CASE("race: widened, it is over the whole vocabulary when few can win, else over top_k") {
+    tq::decode_options options{.alpha = 0.3, .top_k = 8, .race = tq::race_mode::exact};
+    const bigram_result narrow = decode_bigram(options, 64);
+    options.widen = true;
+    const bigram_result wide = decode_bigram(options, 64);
+    CHECK(wide.answers != narrow.answers);
+    CHECK(wide.over_top_k > narrow.over_top_k);  // tails that top_k cuts off are drawn again
+    options.top_k = tq::whole_vocabulary;
+    options.alpha = 4;  // so weak a tilt that never more than 8 can win
+    const bigram_result whole = decode_bigram(options, 64);
+    options.top_k = 8;
+    CHECK(decode_bigram(options, 64).answers == whole.answers);
+    options.alpha = 1e-3;  // so strong that nearly all can win
+    options.widen = false;
+    const bigram_result cut = decode_bigram(options, 64);
+    options.widen = true;
+    CHECK(decode_bigram(options, 64).answers == cut.answers);
+}
+
+TEST_CASE("race: rollouts that cannot matter any more are given up") {
+    /// The value without its telling how it goes.
+    struct silent {
+        using value_type = tq::direct_transfer<tree_policy&, ranged_reward>;
+        value_type value;
+        void evaluate(std::span<const tq::value_query> queries) { value.evaluate(queries); }
+        [[nodiscard]] std::size_t rollouts(const tq::decode_state& s, tq::token_id z) {
+            return value.rollouts(s, z);
+        }
+        [[nodiscard]] std::size_t cost(const tq::decode_state& s) { return value.cost(s); }
+        void sample(std::span<tq::rollout_query> queries) { value.sample(queries); }
+        [[nodiscard]] tq::value_estimate combine(const tq::decode_state& s, tq::token_id z,
+                                                 std::span<const double> rewards) {
+            return value.combine(s, z, rewards);
+        }
+        [[nodiscard]] tq::reward_range range() { return value.range(); }
+    };
+    static_assert(tq::sampled_value<silent> && !tq::streamed_value<silent>);
+    std::size_t told = 0, untold = 0;
+    for (std::uint64_t seed = 0; seed < 300; ++seed) {
+        const tree world{4, 5, 3};
+        const tq::random_key key = tq::random_key{5}.fold_in(seed);
+        const log_policy pi = random_policy(world, key.fold_in(0), 1.5);
+        tree_policy policy{world, pi};
+        const tq::rollout_options rollouts{
+            .horizon = 5, .rollouts = 4, .sampling = {.temperature = 1}};
+        const ranged_reward reward{world, random_rewards(world, key.fold_in(1))};
+        silent::value_type streaming{policy, ranged_reward{reward}, rollouts};
+        silent quiet{{policy, ranged_reward{reward}, rollouts}};
+        tq::decode_options options{
+            .alpha = 0.3, .top_k = 4, .race = tq::race_mode::exact, .seed = seed};
+        const tq::token_list prompt{0};
+        tq::decoder a{policy, streaming, options};
+        tq::decoder b{policy, quiet, options};
+        auto expected = b.generate(prompt, 5);
+        auto it = expected.begin();
+        for (const tq::step& step : a.generate(prompt, 5)) {
+            CHECK(step.token == it->token);
+            told += step.spent.total();
+            untold += it->spent.total();
+            ++it;
+        }
+    }
+    INFO(told << " model tokens against " << untold);
+    CHECK(told < untold);
+}
+
+TEST_CASE("race: a reward that is NaN is an error, not an endless race") {
+    struct broken {
+        void evaluate(std::span<const tq::value_query>) {}
+        [[nodiscard]] std::size_t rollouts(const tq::decode_state&, tq::token_id) { return 1; }
+        [[nodiscard]] std::size_t cost(const tq::decode_state&) { return 1; }
+        void sample(std::span<tq::rollout_query> queries) {
+            for (const tq::rollout_query& query : queries) query.rewards[0] = std::nan("");
+        }
+        [[nodiscard]] tq::value_estimate combine(const tq::decode_state&, tq::token_id,
+                                                 std::span<const double> rewards) {
+            return tq::mean_estimate(rewards);
+        }
+        [[nodiscard]] tq::reward_range range() { return {0, 1}; }
+    };
+    tq::decoder decoder{tq::test::random_bigram(4, 1), broken{}, {.race = tq::race_mode::exact}};
+    CHECK_THROWS_AS(*decoder.generate(tq::token_list{0}, 3).begin(), tq::backend_error);
+}
+
 TEST_CASE("race: options out of range are refused") {
     tq::decode_options options{.race_error = 0};
     CHECK_THROWS_AS(tq::check(options, "test"), tq::invalid_option);

@@ -14,7 +14,7 @@ TEST_CASE("json: a step has its fields and one entry for each candidate") {
     const tq::token_list prompt{0};
     for (const tq::step& step : decode.generate(prompt, 3)) {
         const json j = step;
-        CHECK(j.size() == 8);
+        CHECK(j.size() == 10);
         CHECK(j.at("prompt") == 0);
         CHECK(j.at("position") == step.position);
         CHECK(j.at("token") == step.token);
@@ -74,6 +74,7 @@ TEST_CASE("json: options, with the selection in words") {
 
     const json rollouts = tq::rollout_options{
         .horizon = 8, .rollouts = 2, .sampling = {.temperature = 0.5, .top_p = 0.9}};
-    CHECK(rollouts.dump() ==
-          R"({"horizon":8,"reuse":true,"rollouts":2,"slots":0,"temperature":0.5,"top_p":0.9})");
+    CHECK(
+        rollouts.dump() ==
+        R"({"horizon":8,"noise":"independent","reuse":true,"rollouts":2,"slots":0,"temperature":0.5,"top_p":0.9})");
 }

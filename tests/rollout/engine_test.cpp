@@ -186,6 +186,78 @@ TEST_CASE("rollout_engine: whole rollouts occur as often as enumeration says") {
     }
 }
 
+namespace {
+
+/// Gives up every rollout that is not ended once `enough` have.
+struct impatient {
+    std::size_t enough;
+    std::vector<std::size_t> told{};
+
+    void ended(std::span<const std::size_t> which, std::span<const tq::trajectory> all) {
+        for (const std::size_t i : which) {
+            CHECK(all[i].sequence.size() >= all[i].start);
+            told.push_back(i);
+        }
+    }
+    [[nodiscard]] bool wanted(std::size_t) const { return told.size() < enough; }
+};
+
+}  // namespace
+
+TEST_CASE("rollout_engine: an observer hears of every rollout once, when it ends") {
+    const requests_of requests = mixed_requests(40);
+    auto model = tq::test::random_bigram(5, 1);
+    const std::vector<tq::trajectory> expected = tq::rollout_engine{model, {}, 7}.run(requests);
+    impatient observer{1000};
+    const auto actual = tq::rollout_engine{model, {}, 7}.run(requests, observer);
+    CHECK(std::ranges::equal(actual, expected, same));
+    std::ranges::sort(observer.told);
+    REQUIRE(observer.told.size() == 40);
+    for (std::size_t i = 0; i < 40; ++i) CHECK(observer.told[i] == i);
+}
+
+TEST_CASE("rollout_engine: what nobody wants any more takes no further call") {
+    const requests_of requests = mixed_requests(40);
+    tq::test::counting_policy model{tq::test::random_bigram(5, 1)};
+    impatient observer{12};
+    tq::rollout_engine engine{model, {}, 7};
+    const auto done = engine.run(requests, observer);
+    REQUIRE(done.size() == 40);
+    CHECK(observer.told.size() >= 12);
+    CHECK(observer.told.size() < 20);
+    const auto calls = model.batches.size();
+    static_cast<void>(tq::rollout_engine{model, {}, 7}.run(requests));
+    CHECK(calls < model.batches.size() - calls);
+    std::size_t rows = 0;
+    for (const tq::trajectory& rollout : done) rows += rollout.rows;
+    CHECK(rows == engine.stats().rows);
+    CHECK(engine.stats().calls == calls);
+    CHECK(engine.stats().slots == 7 * calls);
+    CHECK(engine.stats().occupancy() > 0.5);
+    CHECK(engine.stats().occupancy() <= 1);
+}
+
+TEST_CASE("rollout_engine: drawn with Gumbel noise, equal keys give equal tokens on like rows") {
+    auto model = tq::test::random_bigram(5, 1);
+    const tq::token_list a{0}, b{4};
+    const auto rollout = [&](const tq::token_list& prompt, std::uint64_t seed) {
+        const tq::rollout_request request{
+            .sequence = prompt, .max_tokens = 20, .end_tokens = {}, .key = tq::random_key{seed}};
+        return tq::rollout_engine{model, {.gumbel = true}}.run({&request, 1}).front().sequence;
+    };
+    std::size_t met = 0;
+    for (std::uint64_t seed = 0; seed < 50; ++seed) {
+        const tq::token_list x = rollout(a, seed), y = rollout(b, seed);
+        CHECK(x == rollout(a, seed));
+        // once they are at the same token they stay together
+        const auto where = std::mismatch(x.rbegin(), x.rend(), y.rbegin()).first;
+        for (auto i = where; i != x.rend(); ++i)
+            CHECK(*i != y[static_cast<std::size_t>(x.rend() - i - 1)]);
+        met += x.back() == y.back();
+    }
+    CHECK(met > 45);
+}
+
 TEST_CASE("rollout_engine: a row of NaN, or one that forbids all, is a backend error") {
     tq::test::constant_policy broken{{0, std::numeric_limits<float>::quiet_NaN()}};
     tq::test::constant_policy closed{

@@ -16,6 +16,7 @@ struct value_estimate {
     /// Standard error of `q`: 0 = exact, NaN = unknown (a single rollout tells no spread).
     double standard_error = std::numeric_limits<double>::quiet_NaN();
     std::size_t rollouts = 0;  ///< how many rollouts it rests on; 0 = none were needed
+    model_tokens spent = {};   ///< what it cost
 };
 
 /// One question: what are these candidates worth in this state?
@@ -45,7 +46,9 @@ struct rollout_query {
     decode_state state;
     token_id candidate = 0;
     std::size_t first = 0;      ///< which rollout comes first
-    std::span<double> rewards;  ///< [count >= 1], to be filled
+    std::span<double> rewards;  ///< [count >= 1], to be filled; NaN = not there (yet)
+    bool wanted = true;       ///< false: its rewards that are not there yet are of no use any more
+    model_tokens spent = {};  ///< what it cost, to be filled
 };
 
 /// An action value that can be asked for piece by piece: Q is the mean of a fixed list of rollouts,
@@ -54,19 +57,38 @@ struct rollout_query {
 /// Requirements, besides those of action_value:
 ///  1. `rollouts(state, candidate)` >= 1 is the number of rollouts n that `evaluate` would average.
 ///  2. `sample(queries)` fills in the rewards of the rollouts asked for, first + count <= n. Rollout
-///     i of a candidate in a state (with its key) is always the same.
+///     i of a candidate in a state (with its keys) is always the same.
 ///  3. `combine(state, candidate, rewards)` is the value_estimate of the first rewards.size() ones;
-///     with all n it is what `evaluate` gives, to the last bit.
+///     with all n it is what `evaluate` gives (`spent` aside), to the last bit.
 ///  4. `range()` holds every reward: a reward_range, infinite if nothing is known.
+///  5. `cost(state)` is the number of model tokens that one rollout takes at most.
 template <class Value>
 concept sampled_value = action_value<Value> &&
     requires(Value& value, const decode_state& state, token_id candidate,
-             std::span<const rollout_query> queries, std::span<const double> rewards) {
+             std::span<rollout_query> queries, std::span<const double> rewards) {
     { value.rollouts(state, candidate) } -> std::convertible_to<std::size_t>;
+    { value.cost(state) } -> std::convertible_to<std::size_t>;
     { value.combine(state, candidate, rewards) } -> std::convertible_to<value_estimate>;
     { value.range() } -> std::convertible_to<reward_range>;
     value.sample(queries);
 };
+
+/// A sampled_value that says how it goes: `sample(queries, progress)` calls `progress()` whenever
+/// some rewards have come in. What is then marked as not `wanted` is given up.
+template <class Value>
+concept streamed_value = sampled_value<Value> &&
+    requires(Value& value, std::span<rollout_query> queries, void (*progress)()) {
+    value.sample(queries, progress);
+};
+
+/// sample, with progress where the value tells of it.
+template <sampled_value Value, class Progress>
+void sample_rewards(Value& value, std::span<rollout_query> queries, Progress progress) {
+    if constexpr (streamed_value<Value>)
+        value.sample(queries, progress);
+    else
+        value.sample(queries);
+}
 
 /// Fails to compile with one readable sentence if `Value` is not an action_value.
 template <class Value>
@@ -81,8 +103,7 @@ constexpr bool explain_action_value() {
 struct zero_value {
     void evaluate(std::span<const value_query> queries) const noexcept {
         for (const value_query& query : queries)
-            for (value_estimate& value : query.values)
-                value = {.q = 0, .standard_error = 0, .rollouts = 0};
+            for (value_estimate& value : query.values) value = {.q = 0, .standard_error = 0};
     }
 };
 

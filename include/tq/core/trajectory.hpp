@@ -3,6 +3,7 @@
 
 #include <cstddef>
 
+#include "model_tokens.hpp"
 #include "random.hpp"
 #include "token.hpp"
 
@@ -15,6 +16,8 @@ struct decode_state {
     std::size_t tokens_left = 0;  ///< answer tokens that may still come, this one included; >= 1
     token_view end_tokens;        ///< tokens that end the answer; they are not part of it
     random_key key{};             ///< of this prompt and this position
+    random_key answer_key{};      ///< of this prompt, the same at every position
+    std::size_t spent = 0;        ///< model tokens that look-ahead has cost this answer so far
 
     [[nodiscard]] token_view prompt() const noexcept { return sequence.first(prompt_size); }
     [[nodiscard]] token_view answer() const noexcept { return sequence.subspan(prompt_size); }
@@ -25,6 +28,9 @@ struct trajectory {
     token_list sequence;    ///< everything, from the prompt on; an end token is left out
     std::size_t start = 0;  ///< where the continuation begins
     bool finished = false;  ///< an end token was reached (not the limit)
+    std::size_t rows =
+        0;  ///< rows of logits it took: tokens fed to the model, the prefix not counted
+    std::size_t known = 0;  ///< how many of its tokens were remembered, not computed
 
     [[nodiscard]] token_view tokens() const noexcept { return token_view{sequence}.subspan(start); }
 };
@@ -41,6 +47,10 @@ struct sampling_rule {
     double temperature = 1.0;  ///< [0, inf); 0 = greedy (argmax), 1 = the model as it is (no-op)
     double top_p = 1.0;        ///< (0, 1]; keep the smallest set of this mass; 1 = all (no-op)
 
+    /// false (no-op): inverse transform of one uniform number. true: argmax of log p + g with Gumbel
+    /// noise g for each token, so that equal keys give like tokens on unlike rows. Both are exact.
+    bool gumbel = false;
+
     [[nodiscard]] bool greedy() const noexcept { return temperature == 0.0; }
 };
 
@@ -49,7 +59,7 @@ struct rollout_request {
     token_view sequence;         ///< what to continue; not empty
     std::size_t max_tokens = 0;  ///< the rollout's length at most; 0 = none, comes back as it is
     token_view end_tokens;       ///< reaching one of them finishes the rollout
-    random_key key{};            ///< depth d draws from key.uniform(d)
+    random_key key{};            ///< the token at position p of the sequence is drawn at index p
 };
 
 }  // namespace tq

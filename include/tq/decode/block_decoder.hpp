@@ -71,6 +71,7 @@ struct block_step {
     /// log(candidates) - entropy of the choice, in nats: an estimate of the divergence from the
     /// proposer, at most log(candidates).
     double kl = 0;
+    model_tokens spent;              ///< what it cost; the proposer counts as the policy
     std::vector<token_list> blocks;  ///< [candidates] what was proposed
     std::vector<double> q;           ///< [candidates] Q of each
     std::vector<double> q_error;     ///< [candidates] its standard error
@@ -182,6 +183,8 @@ private:
         for (std::size_t i = 0; i < n; ++i) {
             if (std::isnan(values[i].q))
                 throw backend_error{"action value: Q of block " + std::to_string(i) + " is NaN"};
+            step.spent.policy += blocks[i].rows - (i == 0 ? 0 : 1);  // the first row is shared
+            step.spent += values[i].spent;
             step.blocks.emplace_back(blocks[i].tokens().begin(), blocks[i].tokens().end());
             step.q.push_back(values[i].q);
             step.q_error.push_back(values[i].standard_error);

@@ -1,10 +1,9 @@
 #pragma once
 // The decoder: prompts in, streams of tokens out.
 
-#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <span>
-#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -61,14 +60,13 @@ public:
 
     /// One decision for each state: the primitive for people with their own loop.
     [[nodiscard]] std::vector<step> next(std::span<const decode_state> states) {
-        std::vector<std::size_t> choices;
-        std::vector<tilted_distribution> distributions =
-            racing() ? race(states, choices) : score(states, choices);
-        std::vector<step> steps;
-        for (std::size_t i = 0; i < states.size(); ++i)
-            steps.push_back(make_step(states[i], std::move(distributions[i]), choices[i]));
-        return steps;
+        if constexpr (can_race)
+            if (options().race != race_mode::exhaustive) return race(states);
+        return score(states);
     }
+
+    /// Time spent so far in kernels that look at whole rows of the policy or the anchor.
+    [[nodiscard]] double kernel_seconds() const noexcept { return scorer_.kernel_seconds(); }
 
     [[nodiscard]] const decode_options& options() const noexcept { return scorer_.options(); }
     [[nodiscard]] token_view end_tokens() const noexcept { return end_tokens_; }
@@ -76,34 +74,50 @@ public:
 private:
     static constexpr bool can_race = sampled_value<std::remove_reference_t<Value>>;
 
-    [[nodiscard]] bool racing() const noexcept {
-        return can_race && options().race != race_mode::exhaustive;
-    }
-
-    [[nodiscard]] std::vector<tilted_distribution> score(std::span<const decode_state> states,
-                                                         std::vector<std::size_t>& choices) {
-        std::vector<tilted_distribution> result = scorer_.score(states);
-        for (std::size_t i = 0; i < states.size(); ++i)
-            choices.push_back(select(result[i], options().select, states[i].key));
-        return result;
+    [[nodiscard]] std::vector<step> score(std::span<const decode_state> states) {
+        std::vector<tilted_distribution> distributions = scorer_.score(states);
+        std::vector<step> steps;
+        for (std::size_t i = 0; i < states.size(); ++i) {
+            const std::size_t choice = select(distributions[i], options().select, states[i].key);
+            race_report report;
+            report.contenders = report.starters = distributions[i].size();
+            for (const std::size_t rollouts : distributions[i].rollouts)
+                report.rollouts += rollouts;
+            report.rounds = report.rollouts > 0 ? 1 : 0;
+            steps.push_back(make_step(states[i], std::move(distributions[i]), choice, report));
+        }
+        return steps;
     }
 
     /// As score, without the rollouts that the race saves. A distribution whose every Q is known
     /// all the same is closed.
-    [[nodiscard]] std::vector<tilted_distribution> race(std::span<const decode_state> states,
-                                                        std::vector<std::size_t>& choices) {
-        std::vector<tilted_distribution> result = scorer_.propose(states);
-        if constexpr (can_race) choices = run_race(scorer_.value(), options(), states, result);
-        const auto unknown = [](double q) { return std::isnan(q); };
-        for (tilted_distribution& distribution : result)
-            if (std::none_of(distribution.q.begin(), distribution.q.end(), unknown))
-                scorer_.close(distribution);
-        return result;
+    [[nodiscard]] std::vector<step> race(std::span<const decode_state> states) {
+        const bool wide = std::isfinite(width()) &&
+                          (options().widen || options().top_k >= scorer_.policy().vocab_size());
+        std::vector<tilted_distribution> distributions =
+            wide ? scorer_.propose_contenders(states, width()) : scorer_.propose(states);
+        const std::vector<race_outcome> outcomes =
+            run_race(scorer_.value(), options(), states, distributions);
+        std::vector<step> steps;
+        for (std::size_t i = 0; i < states.size(); ++i) {
+            if (outcomes[i].complete && !wide) scorer_.close(distributions[i]);
+            steps.push_back(make_step(states[i], std::move(distributions[i]), outcomes[i].winner,
+                                      outcomes[i].report));
+        }
+        return steps;
+    }
+
+    /// How far apart two candidates' Q / alpha can be.
+    [[nodiscard]] double width() {
+        const reward_range range = scorer_.value().range();
+        return std::isinf(options().alpha) ? 0.0 : (range.hi - range.lo) / options().alpha;
     }
 
     [[nodiscard]] step make_step(const decode_state& state, tilted_distribution&& distribution,
-                                 std::size_t choice) const {
+                                 std::size_t choice, const race_report& report) const {
         step result;
+        result.race = report;
+        result.spent = distribution.spent;
         result.choice = choice;
         result.token = distribution.tokens[choice];
         result.position = state.answer().size();

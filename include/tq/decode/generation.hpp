@@ -89,6 +89,16 @@ public:
     [[nodiscard]] bool done(std::size_t i) const noexcept {
         return finished(i) || answer(i).size() >= max_tokens_;
     }
+    /// What answer `i` has cost so far.
+    [[nodiscard]] const model_tokens& spent(std::size_t i) const noexcept {
+        return answers_[i].spent;
+    }
+    /// What all answers have cost so far.
+    [[nodiscard]] model_tokens spent() const noexcept {
+        model_tokens total;
+        for (const progress& answer : answers_) total += answer.spent;
+        return total;
+    }
     /// Divergence from the policy along answer `i` so far, in nats: the sum of step::kl.
     [[nodiscard]] double kl(std::size_t i) const noexcept { return answers_[i].kl; }
 
@@ -99,6 +109,7 @@ private:
         random_key key;
         bool finished = false;
         double kl = 0;
+        model_tokens spent = {};
     };
 
     [[nodiscard]] decode_state state(const progress& answer) const {
@@ -107,11 +118,14 @@ private:
                 .prompt_size = answer.prompt_size,
                 .tokens_left = max_tokens_ - emitted,
                 .end_tokens = decoder_->end_tokens(),
-                .key = answer.key.fold_in(emitted)};
+                .key = answer.key.fold_in(emitted),
+                .answer_key = answer.key,
+                .spent = answer.spent.baseline + answer.spent.reward};
     }
 
     static void record(const step_type& step, progress& answer) {
         answer.kl += step.kl;
+        answer.spent += step.spent;
         answer.finished = step.ends;
         const token_view tokens = step.emitted();
         answer.sequence.insert(answer.sequence.end(), tokens.begin(), tokens.end());

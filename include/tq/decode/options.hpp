@@ -1,6 +1,7 @@
 #pragma once
 // How tokens are scored and picked.
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -30,6 +31,10 @@ enum class race_mode {
     /// Sequential halving: race_budget rollouts per step, in log2(top_k) equal rounds; after each the
     /// worse half leaves. Source: Karnin, Koren and Somekh, ICML 2013.
     halving,
+    /// Chooses for every step, by what can still win there, what a rollout costs and what token_budget
+    /// allows: exact where each candidate has one rollout, confident where it has several and they are
+    /// affordable, halving where they are not. step::race says what was chosen.
+    automatic,
 };
 
 /// `top_k` that keeps the whole vocabulary.
@@ -56,12 +61,25 @@ struct decode_options {
     /// Which rollouts are done. exhaustive = all of them (no-op).
     race_mode race = race_mode::exhaustive;
 
+    /// In a race: candidates are all tokens that can win, wherever they are in the vocabulary, if at
+    /// most top_k can; only else the top_k likeliest. Costs no rollouts more. false = no-op.
+    bool widen = false;
+
     /// Of race_mode::confident: the probability, per step, that the best candidate is dropped; (0, 1).
     double race_error = 0.05;
 
     /// Of race_mode::halving: rollouts per step, all candidates together; >= 1. A candidate never gets
     /// more than the value's own number of rollouts.
     std::size_t race_budget = 32;
+
+    /// Of race_mode::automatic: model tokens that look-ahead may cost per emitted token, on average over
+    /// an answer of full length; what one step leaves over, later ones may use. (0, inf]; inf = no
+    /// limit (no-op). One rollout of L tokens takes 1 + 2 L at most: baseline and reward read it.
+    double token_budget = std::numeric_limits<double>::infinity();
+
+    /// How early the budget may be used: after a share x of the answer at most a share
+    /// x^(1/budget_front) of it; [1, inf). 1 = evenly (no-op), 2 = half of it in the first quarter.
+    double budget_front = 1.0;
 
     /// Every random number is a function of it; the same seed gives the same text.
     std::uint64_t seed = 0;
@@ -77,6 +95,13 @@ inline void check(const decode_options& options, std::string_view where) {
     check_option(options.race_error > 0 && options.race_error < 1, where, "race_error",
                  options.race_error, "in (0, 1)");
     check_option(options.race_budget >= 1, where, "race_budget", options.race_budget, ">= 1");
+    check_option(options.token_budget > 0, where, "token_budget", options.token_budget,
+                 "in (0, inf]");
+    check_option(std::isinf(options.token_budget) || options.race == race_mode::automatic, where,
+                 "token_budget", options.token_budget,
+                 "inf, or race = automatic: the other modes have their own measures");
+    check_option(options.budget_front >= 1 && options.budget_front <= 1e3, where, "budget_front",
+                 options.budget_front, "in [1, 1000]");
     check_option(options.temperature >= 1e-3 && options.temperature <= 1e3, where, "temperature",
                  options.temperature, "in [0.001, 1000]");
 }

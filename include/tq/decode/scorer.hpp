@@ -1,6 +1,7 @@
 #pragma once
 // The scorer: candidates, their Q, and the tilted distribution.
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -12,10 +13,13 @@
 
 #include "../concepts/action_value.hpp"
 #include "../concepts/policy.hpp"
+#include "../core/stopwatch.hpp"
+#include "../kernels/gumbel.hpp"
 #include "../kernels/log_sum_exp.hpp"
 #include "../kernels/tilt.hpp"
 #include "../kernels/top_k.hpp"
 #include "options.hpp"
+#include "selection.hpp"
 #include "step.hpp"
 
 namespace tq {
@@ -69,20 +73,18 @@ public:
 
     /// The first half of score: candidates and their log-probabilities, Q still unknown (NaN).
     [[nodiscard]] std::vector<tilted_distribution> propose(std::span<const decode_state> states) {
-        std::vector<tilted_distribution> result(states.size());
-        if (states.empty()) return result;
-        views_.clear();
-        for (const decode_state& state : states) views_.push_back(state.sequence);
-        take_candidates(result);
-        constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
-        for (tilted_distribution& distribution : result) {
-            distribution.q.assign(distribution.size(), unknown);
-            distribution.q_error.assign(distribution.size(), unknown);
-            distribution.log_p.assign(distribution.size(), unknown);
-            distribution.rollouts.assign(distribution.size(), 0);
-            distribution.log_z = distribution.kl = unknown;
-        }
-        return result;
+        return propose(states,
+                       [&](logits_view row, const decode_state&) { return likeliest(row); });
+    }
+
+    /// The same for a race that is won by the largest log prior(z) + noise(z) + Q(z) / alpha, where
+    /// all Q / alpha lie within `width` of each other: the candidates are the tokens that can win, of
+    /// the whole vocabulary, if at most top_k can; else the top_k likeliest.
+    [[nodiscard]] std::vector<tilted_distribution> propose_contenders(
+        std::span<const decode_state> states, double width) {
+        return propose(states, [&](logits_view row, const decode_state& state) {
+            return contenders(row, state.key, width);
+        });
     }
 
     /// The second half: the closed form, once every Q is there.
@@ -101,31 +103,75 @@ public:
 
     [[nodiscard]] const decode_options& options() const noexcept { return options_; }
     [[nodiscard]] auto& policy() noexcept { return policy_; }
+    /// Time spent in kernels so far: candidates and log-partitions of rows.
+    [[nodiscard]] double kernel_seconds() const noexcept { return kernel_seconds_; }
     [[nodiscard]] auto& value() noexcept { return value_; }
 
 private:
-    /// Candidates and their log-probabilities under prior and policy.
-    void take_candidates(std::vector<tilted_distribution>& result) {
-        if (anchor_) {
-            take_top(logits_of(*anchor_, views_), result);
-            const std::span<const logits_view> rows = logits_of(policy_, views_);
-            for (std::size_t i = 0; i < rows.size(); ++i)
-                result[i].log_pi = log_probabilities(rows[i], result[i].tokens);
-        } else {
-            take_top(logits_of(policy_, views_), result);
-            for (tilted_distribution& distribution : result)
-                distribution.log_pi = distribution.log_prior;
+    template <class Choose>
+    [[nodiscard]] std::vector<tilted_distribution> propose(std::span<const decode_state> states,
+                                                           Choose choose) {
+        std::vector<tilted_distribution> result(states.size());
+        if (states.empty()) return result;
+        views_.clear();
+        for (const decode_state& state : states) views_.push_back(state.sequence);
+        const std::span<const logits_view> rows =
+            anchor_ ? logits_of(*anchor_, views_) : logits_of(policy_, views_);
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            const detail::stopwatch watch{kernel_seconds_};
+            result[i].tokens = choose(rows[i], states[i]);
+            result[i].log_prior = log_probabilities(rows[i], result[i].tokens);
+            result[i].spent.policy = anchor_ ? 2 : 1;
         }
+        set_policy(result);
+        constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
+        for (tilted_distribution& distribution : result) {
+            distribution.q.assign(distribution.size(), unknown);
+            distribution.q_error.assign(distribution.size(), unknown);
+            distribution.log_p.assign(distribution.size(), unknown);
+            distribution.rollouts.assign(distribution.size(), 0);
+            distribution.log_z = distribution.kl = unknown;
+        }
+        return result;
     }
 
-    void take_top(std::span<const logits_view> rows, std::vector<tilted_distribution>& result) {
-        for (std::size_t i = 0; i < rows.size(); ++i) {
-            top_.resize(std::min(options_.top_k, rows[i].size()));
-            const std::size_t found = top_k(rows[i], top_);
-            for (const scored_token& entry : std::span{top_}.first(found))
-                result[i].tokens.push_back(entry.token);
-            result[i].log_prior = log_probabilities(rows[i], result[i].tokens);
+    void set_policy(std::vector<tilted_distribution>& result) {
+        if (!anchor_) {
+            for (tilted_distribution& distribution : result)
+                distribution.log_pi = distribution.log_prior;
+            return;
         }
+        const std::span<const logits_view> rows = logits_of(policy_, views_);
+        const detail::stopwatch watch{kernel_seconds_};
+        for (std::size_t i = 0; i < rows.size(); ++i)
+            result[i].log_pi = log_probabilities(rows[i], result[i].tokens);
+    }
+
+    /// The top_k likeliest tokens, in descending order.
+    [[nodiscard]] token_list likeliest(logits_view row) {
+        top_.resize(std::min(options_.top_k, row.size()));
+        const std::size_t found = top_k(row, top_);
+        token_list tokens;
+        for (const scored_token& entry : std::span{top_}.first(found))
+            tokens.push_back(entry.token);
+        return tokens;
+    }
+
+    /// Those that can win, in descending order of the prior; the top_k likeliest if they are more.
+    [[nodiscard]] token_list contenders(logits_view row, random_key key, double width) {
+        const selection_noise noise{options_.select, key};
+        survivors_.resize(std::min(options_.top_k, row.size()));
+        const std::size_t found =
+            gumbel_survivors(row, noise.field(), options_.temperature, width, survivors_);
+        if (found == 0 || found > survivors_.size()) return likeliest(row);
+        token_list tokens;
+        for (const scored_survivor& entry : std::span{survivors_}.first(found))
+            tokens.push_back(entry.token);
+        const auto logit = [&](token_id token) { return row[static_cast<std::size_t>(token)]; };
+        std::ranges::sort(tokens, [&](token_id a, token_id b) {
+            return logit(a) > logit(b) || (logit(a) == logit(b) && a < b);
+        });
+        return tokens;
     }
 
     /// log softmax(row / temperature) at `tokens`.
@@ -162,8 +208,11 @@ private:
     Value value_;
     Anchor* anchor_ = nullptr;  // null: the policy is tilted
     decode_options options_;
+    double kernel_seconds_ = 0;
     std::vector<token_view> views_;  // [states]
-    std::vector<scored_token> top_;  // [top_k]
+    // Workspaces, [top_k].
+    std::vector<scored_token> top_;
+    std::vector<scored_survivor> survivors_;
 };
 
 template <class Policy, class Value>

@@ -2,31 +2,43 @@
 // Picking a token from a tilted distribution.
 
 #include <cstddef>
-#include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
 
 #include "../core/random.hpp"
+#include "../kernels/gumbel.hpp"
 #include "options.hpp"
 #include "step.hpp"
 
 namespace tq {
 
-/// The noise that turns an argmax into a draw: standard Gumbel, keyed by the token; 0 for the mode.
-[[nodiscard]] inline double selection_noise(tq::selection rule, random_key key,
-                                            token_id token) noexcept {
-    return rule == selection::sample ? key.gumbel(static_cast<std::uint64_t>(token)) : 0.0;
-}
+/// The noise that turns an argmax into a draw: standard Gumbel for each token; nothing for the mode.
+class selection_noise {
+public:
+    selection_noise(tq::selection rule, random_key key) noexcept {
+        if (rule == selection::sample) field_.emplace(key);
+    }
+    [[nodiscard]] double operator()(token_id token) const noexcept {
+        return field_ ? (*field_)(token) : 0.0;
+    }
+    /// Null for the mode.
+    [[nodiscard]] const gumbel_field* field() const noexcept { return field_ ? &*field_ : nullptr; }
 
-/// Index of the picked entry; there must be one. `label(i)` is what entry i's noise is keyed by.
-/// Ties go to the entry that comes first.
+private:
+    std::optional<gumbel_field> field_;
+};
+
+/// Index of the picked entry; there must be one. `label(i)` is the token that entry i's noise belongs
+/// to. Ties go to the entry that comes first.
 template <class Label>
 [[nodiscard]] std::size_t select(std::span<const double> log_p, Label label, tq::selection rule,
                                  random_key key) noexcept {
+    const selection_noise noise{rule, key};
     std::size_t best = 0;
     double best_score = -std::numeric_limits<double>::infinity();
     for (std::size_t i = 0; i < log_p.size(); ++i) {
-        const double score = log_p[i] + selection_noise(rule, key, label(i));
+        const double score = log_p[i] + noise(label(i));
         if (score > best_score) {
             best_score = score;
             best = i;

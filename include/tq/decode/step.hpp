@@ -3,19 +3,22 @@
 
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <string>
 #include <vector>
 
 #include "../concepts/action_value.hpp"
 #include "../core/error.hpp"
+#include "../core/model_tokens.hpp"
 #include "../core/token.hpp"
+#include "options.hpp"
 
 namespace tq {
 
 /// The closed form at one state: p(z|s) ∝ prior(z|s) exp(Q(s,z) / alpha) over the candidates.
 /// Candidates are in descending order of the prior. All logarithms are natural.
-/// A race that stopped early leaves the distribution open: q is NaN for candidates that were dropped
-/// before any rollout, and log_p, log_z and kl are NaN.
+/// A race that did not do all rollouts leaves the distribution open: q is NaN for candidates that were
+/// dropped before any rollout, and log_p, log_z and kl are NaN.
 struct tilted_distribution {
     std::vector<token_id> tokens;       ///< [n] candidates
     std::vector<double> log_prior;      ///< [n] log-probability under the anchor that is tilted
@@ -26,6 +29,7 @@ struct tilted_distribution {
     std::vector<std::size_t> rollouts;  ///< [n] rollouts that Q rests on
     double log_z = 0;                   ///< log normaliser: log sum_z prior(z) exp(Q(z) / alpha)
     double kl = 0;                      ///< KL(p || policy) in nats, the top_k cut counted in
+    model_tokens spent;                 ///< what it cost
 
     [[nodiscard]] std::size_t size() const noexcept { return tokens.size(); }
 
@@ -37,7 +41,18 @@ struct tilted_distribution {
         q[i] = value.q;
         q_error[i] = value.standard_error;
         rollouts[i] = value.rollouts;
+        spent += value.spent;
     }
+};
+
+/// How a step's race went.
+struct race_report {
+    race_mode mode = race_mode::exhaustive;  ///< what was run; never automatic
+    std::size_t contenders = 0;              ///< candidates that could win before any rollout
+    std::size_t starters = 0;                ///< those of them that the budget let in
+    std::size_t rounds = 0;                  ///< 0 = decided without a rollout
+    std::size_t rollouts = 0;                ///< done, of all candidates
+    double token_budget = std::numeric_limits<double>::infinity();  ///< of this step
 };
 
 /// One emitted token.
@@ -48,9 +63,11 @@ struct step {
     std::size_t prompt = 0;    ///< which prompt it belongs to, where several are decoded together
     bool ends = false;         ///< an end token: it closes the answer and is not part of it
     /// Divergence of this decision from the policy, in nats: that of the distribution when
-    /// sampling (NaN if a race left it open), -log pi(token) when taking the argmax. The sum over an answer is the exact
-    /// divergence along its path.
+    /// sampling (NaN if a race left it open), -log pi(token) when taking the argmax. The sum over an
+    /// answer is the exact divergence along its path.
     double kl = 0;
+    model_tokens spent;  ///< what it cost
+    race_report race;    ///< how it was decided
     tilted_distribution distribution;
 
     /// What this step adds to the answer.

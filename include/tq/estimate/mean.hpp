@@ -19,7 +19,7 @@ namespace tq {
 [[nodiscard]] inline value_estimate mean_estimate(std::span<const double> rewards) noexcept {
     constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
     const auto n = static_cast<double>(rewards.size());
-    if (rewards.empty()) return {.q = unknown, .standard_error = unknown, .rollouts = 0};
+    if (rewards.empty()) return {.q = unknown, .standard_error = unknown};
     double mean = 0, squares = 0, count = 0;  // Welford: no cancellation
     for (const double reward : rewards) {
         const double delta = reward - mean;
@@ -27,7 +27,7 @@ namespace tq {
         squares += delta * (reward - mean);
     }
     const double error = n < 2 ? unknown : std::sqrt(squares / (n - 1) / n);
-    return {.q = mean, .standard_error = error, .rollouts = rewards.size()};
+    return {.q = mean, .standard_error = error, .rollouts = rewards.size(), .spent = {}};
 }
 
 }  // namespace tq

@@ -1,8 +1,9 @@
 #pragma once
-// Greedy continuations are facts: once known, they need not be computed again.
+// Rollouts that are determined by their prefix are facts: once known, they are not computed again.
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <span>
 #include <utility>
@@ -13,26 +14,30 @@
 
 namespace tq {
 
-/// Remembers greedy rollouts. The greedy continuation of [s, z] that begins with z' contains that of
-/// [s, z, z']: after z was chosen, the candidate z' costs one new token instead of a whole rollout.
+/// Remembers rollouts that are a function of their prefix: greedy ones, and those drawn with one key
+/// for a whole answer (rollout_noise::scenario). The continuation of [s, z] that begins with z'
+/// contains that of [s, z, z']: after z was chosen, the candidate z' costs one new token instead of a
+/// whole rollout.
 ///
-/// This is exact, and no bias arises from keeping what was chosen: a greedy rollout has no chance in
-/// it. (Sampled rollouts are another matter: a remainder kept because its reward won is optimistic.)
-class greedy_memory {
+/// The rollouts are the same as without it. For greedy ones there is no more to say; what scenario
+/// noise does to the estimates is said there.
+class rollout_memory {
 public:
     /// Rollouts that are kept, the latest ones.
-    explicit greedy_memory(std::size_t capacity = 1024) : capacity_{capacity} {}
+    explicit rollout_memory(std::size_t capacity = 4096) : capacity_{capacity} {}
 
     /// What is known of a continuation; `finished` = it ends there.
     struct continuation {
-        token_view tokens;
+        token_view tokens = {};
         bool finished = false;
     };
 
-    /// The longest known greedy continuation of `sequence`, valid until remember() or forget().
-    [[nodiscard]] continuation recall(token_view sequence) const {
+    /// The longest known continuation of `sequence` drawn with `key` (any, if greedy), valid until
+    /// remember() or forget().
+    [[nodiscard]] continuation recall(token_view sequence, random_key key) const {
         continuation best;
-        for (const trajectory& known : known_) {
+        for (const auto& [known_key, known] : known_) {
+            if (known_key != key) continue;
             if (known.start > sequence.size() || known.sequence.size() < sequence.size()) continue;
             // Sequences of one prompt differ at their ends: compare from there.
             if (!std::equal(sequence.rbegin(), sequence.rend(),
@@ -46,17 +51,15 @@ public:
         return best;
     }
 
-    void remember(const trajectory& rollout) {
+    void remember(const trajectory& rollout, random_key key) {
         if (known_.size() == capacity_) known_.pop_front();
-        known_.push_back(rollout);
+        known_.emplace_back(key, rollout);
     }
     void forget() noexcept { known_.clear(); }
 
     /// Where answers end is part of the facts: with other end tokens than before, all is forgotten.
     void set_end_tokens(token_view end_tokens) {
-        if (std::equal(end_tokens.begin(), end_tokens.end(), end_tokens_.begin(),
-                       end_tokens_.end()))
-            return;
+        if (std::ranges::equal(end_tokens, end_tokens_)) return;
         end_tokens_.assign(end_tokens.begin(), end_tokens.end());
         forget();
     }
@@ -64,41 +67,80 @@ public:
 private:
     std::size_t capacity_;
     token_list end_tokens_;
-    std::deque<trajectory> known_;
+    std::deque<std::pair<random_key, trajectory>> known_;
 };
 
-/// run_rollouts for greedy rollouts: what `memory` knows is not computed again. The trajectories are
-/// the same as without it. All calls with one memory must be about the same baseline.
-template <baseline Model>
-[[nodiscard]] std::vector<trajectory> run_greedy_rollouts(Model& model,
-                                                          std::span<const rollout_request> requests,
-                                                          greedy_memory& memory,
-                                                          std::size_t slots = 0) {
-    std::vector<trajectory> rollouts;   // as far as they are known
-    std::vector<rollout_request> rest;  // what is missing of each
-    for (const rollout_request& request : requests) {
-        trajectory& rollout = rollouts.emplace_back(detail::start_of(request));
-        memory.set_end_tokens(request.end_tokens);
-        const greedy_memory::continuation known = memory.recall(request.sequence);
-        const std::size_t size = std::min(known.tokens.size(), request.max_tokens);
-        rollout.sequence.insert(rollout.sequence.end(), known.tokens.begin(),
-                                known.tokens.begin() + static_cast<std::ptrdiff_t>(size));
-        rollout.finished = known.finished && size < request.max_tokens;
-        rest.push_back(request);
-        rest.back().max_tokens = rollout.finished ? 0 : request.max_tokens - size;
-    }
-    for (std::size_t i = 0; i < rest.size(); ++i) rest[i].sequence = rollouts[i].sequence;
+namespace detail {
 
-    std::vector<trajectory> extended =
-        run_rollouts(model, rest, {.temperature = 0, .top_p = 1}, slots);
-    for (std::size_t i = 0; i < rest.size(); ++i) {
-        if (rest[i].max_tokens == 0) continue;
-        extended[i].start = rollouts[i].start;
-        rollouts[i] = std::move(extended[i]);
-        memory.set_end_tokens(rest[i].end_tokens);
-        memory.remember(rollouts[i]);
+/// What is remembered of each rollout, and the requests for the rest.
+struct remembered_rollouts {
+    remembered_rollouts(std::span<const rollout_request> requests, bool greedy,
+                        rollout_memory& memory) {
+        for (const rollout_request& request : requests) {
+            memory.set_end_tokens(request.end_tokens);
+            keys.push_back(greedy ? random_key{} : request.key);
+            const rollout_memory::continuation known = memory.recall(request.sequence, keys.back());
+            trajectory& rollout = rollouts.emplace_back(start_of(request));
+            rollout.known = std::min(known.tokens.size(), request.max_tokens);
+            rollout.sequence.insert(
+                rollout.sequence.end(), known.tokens.begin(),
+                known.tokens.begin() + static_cast<std::ptrdiff_t>(rollout.known));
+            rollout.finished = known.finished && rollout.known < request.max_tokens;
+            rest.push_back(request);
+            rest.back().max_tokens = rollout.finished ? 0 : request.max_tokens - rollout.known;
+        }
+        for (std::size_t i = 0; i < rest.size(); ++i) rest[i].sequence = rollouts[i].sequence;
     }
-    return rollouts;
+
+    /// Rollout i, as an engine has continued it: with what was remembered as its beginning.
+    [[nodiscard]] trajectory whole(std::size_t i, const trajectory& continued) const {
+        trajectory result = continued;
+        result.start = rollouts[i].start;
+        result.known = rollouts[i].known;
+        result.finished = continued.finished || rollouts[i].finished;
+        return result;
+    }
+
+    std::vector<trajectory> rollouts;   // [requests] as far as they are known
+    std::vector<rollout_request> rest;  // [requests] what is missing of each
+    std::vector<random_key> keys;       // [requests] what they are remembered by
+};
+
+/// Passes on what an engine says of the rest as what it means for the whole, and remembers it.
+template <rollout_observer Observer>
+struct remembering_observer {
+    remembered_rollouts& known;
+    rollout_memory& memory;
+    Observer& observer;
+
+    void ended(std::span<const std::size_t> which, std::span<const trajectory> all) {
+        for (const std::size_t i : which) {
+            known.rollouts[i] = known.whole(i, all[i]);
+            if (known.rest[i].max_tokens > 0) memory.remember(known.rollouts[i], known.keys[i]);
+        }
+        observer.ended(which, known.rollouts);
+    }
+    [[nodiscard]] bool wanted(std::size_t i) { return observer.wanted(i); }
+};
+
+}  // namespace detail
+
+/// run_rollouts for rollouts that their prefix (and key) determines: what `memory` knows is not
+/// computed again. The trajectories are the same as without it; `known` and `rows` say what was
+/// saved. All calls with one memory must be about the same baseline and the same rule.
+template <baseline Model, rollout_observer Observer = no_observer>
+[[nodiscard]] std::vector<trajectory> run_remembered_rollouts(
+    Model& model, std::span<const rollout_request> requests, sampling_rule rule,
+    rollout_memory& memory, std::size_t slots = 0, Observer&& observer = {},
+    rollout_stats* stats = nullptr) {
+    detail::remembered_rollouts known{requests, rule.greedy(), memory};
+    detail::remembering_observer<std::remove_reference_t<Observer>> watch{known, memory, observer};
+    // The views of the rest are of known.rollouts: the engine has copied them before they change.
+    const std::vector<trajectory> continued =
+        run_rollouts(model, known.rest, rule, slots, watch, stats);
+    for (std::size_t i = 0; i < continued.size(); ++i)
+        known.rollouts[i] = known.whole(i, continued[i]);
+    return std::move(known.rollouts);
 }
 
 }  // namespace tq

@@ -22,15 +22,8 @@ inline void to_json(nlohmann::json& json, const tilted_distribution& distributio
                         {"log_p", distribution.log_p[i]}});
 }
 
-inline void to_json(nlohmann::json& json, const step& step) {
-    json = {{"prompt", step.prompt},
-            {"position", step.position},
-            {"token", step.token},
-            {"choice", step.choice},
-            {"ends", step.ends},
-            {"kl", step.kl},
-            {"log_z", step.distribution.log_z},
-            {"candidates", step.distribution}};
+inline void to_json(nlohmann::json& json, const model_tokens& tokens) {
+    json = {{"policy", tokens.policy}, {"baseline", tokens.baseline}, {"reward", tokens.reward}};
 }
 
 NLOHMANN_JSON_SERIALIZE_ENUM(selection,
@@ -39,20 +32,48 @@ NLOHMANN_JSON_SERIALIZE_ENUM(selection,
 NLOHMANN_JSON_SERIALIZE_ENUM(race_mode, {{race_mode::exhaustive, "exhaustive"},
                                          {race_mode::exact, "exact"},
                                          {race_mode::confident, "confident"},
-                                         {race_mode::halving, "halving"}})
+                                         {race_mode::halving, "halving"},
+                                         {race_mode::automatic, "automatic"}})
+
+NLOHMANN_JSON_SERIALIZE_ENUM(rollout_noise, {{rollout_noise::independent, "independent"},
+                                             {rollout_noise::coupled, "coupled"},
+                                             {rollout_noise::scenario, "scenario"}})
+
+inline void to_json(nlohmann::json& json, const race_report& race) {
+    json = {{"mode", race.mode},         {"contenders", race.contenders},
+            {"starters", race.starters}, {"rounds", race.rounds},
+            {"rollouts", race.rollouts}, {"token_budget", race.token_budget}};
+}
+
+inline void to_json(nlohmann::json& json, const step& step) {
+    json = {{"prompt", step.prompt},
+            {"position", step.position},
+            {"token", step.token},
+            {"choice", step.choice},
+            {"ends", step.ends},
+            {"kl", step.kl},
+            {"log_z", step.distribution.log_z},
+            {"spent", step.spent},
+            {"race", step.race},
+            {"candidates", step.distribution}};
+}
 
 inline void to_json(nlohmann::json& json, const decode_options& options) {
-    json = {
-        {"alpha", options.alpha},   {"top_k", options.top_k}, {"temperature", options.temperature},
-        {"select", options.select}, {"race", options.race},   {"seed", options.seed}};
+    json = {{"alpha", options.alpha},
+            {"top_k", options.top_k},
+            {"temperature", options.temperature},
+            {"select", options.select},
+            {"race", options.race},
+            {"seed", options.seed},
+            {"widen", options.widen},
+            {"token_budget", options.token_budget},
+            {"budget_front", options.budget_front}};
 }
 
 inline void to_json(nlohmann::json& json, const rollout_options& options) {
-    json = {{"horizon", options.horizon},
-            {"rollouts", options.rollouts},
-            {"slots", options.slots},
-            {"reuse", options.reuse},
-            {"temperature", options.sampling.temperature},
+    json = {{"horizon", options.horizon},     {"rollouts", options.rollouts},
+            {"slots", options.slots},         {"reuse", options.reuse},
+            {"noise", options.noise},         {"temperature", options.sampling.temperature},
             {"top_p", options.sampling.top_p}};
 }
 
