@@ -1,11 +1,12 @@
 // decode_vs_reference: tq against the algorithm as its authors run it, in PyTorch and transformers.
 //
 // benchmarks/reference/decode_vs_reference decodes some prompts that way and writes what it did to a
-// file. tq decodes the same prompts, one at a time, with the same weights, reward and options: the
-// file tells them. One model is policy and baseline on both sides. The reference's rollouts run past
-// the answer's limit, so tq's do too in the rows to compare ("same rollouts"); the last row is tq as
-// it is meant to be used, with rollouts that end where the answer ends. All final answers are scored
-// by one and the same scorer, which has seen nothing else.
+// file. tq decodes the same prompts with the same weights, reward and options: the file tells them.
+// One model is policy and baseline on both sides. The reference takes one prompt at a time; tq does
+// that, and all prompts together. The reference's rollouts run past the answer's limit, so tq's do too
+// in the rows to compare; the rows marked "capped" are tq as it is meant to be used, with rollouts
+// that end where the answer ends. All final answers are scored by one and the same scorer, which has
+// seen nothing else.
 //
 // Checked: the tokens of the prompts, the logits after them (is the adapter merged rightly?), the
 // median difference of Q in the reference's own states, its own rewards against the scorer, the
@@ -21,6 +22,7 @@
 #include <exception>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <tq/adapters/llama_cpp/llama_cpp.hpp>
@@ -69,6 +71,13 @@ struct likeness {
     double q_difference = 0;  // median over the decisions and their candidates
 };
 
+/// How tq decodes.
+struct manner {
+    tq::race_mode race;
+    bool reuse;
+    bool cap;  // rollouts end where the answer ends
+};
+
 [[noreturn]] void fail(const std::string& what) {
     throw tq::backend_error{"decode_vs_reference: " + what};
 }
@@ -92,8 +101,8 @@ public:
         : options_(reference.at("settings")),
           answers_(reference.at("answers")),
           weights_{demo_defaults::model()},
-          model_{weights_, {.lora = demo_defaults::baseline_lora(), .threads = options_.threads}},
-          reward_{weights_, demo_defaults::reward_head(), {.threads = options_.threads}},
+          model_{weights_, context(demo_defaults::baseline_lora())},
+          reward_{weights_, demo_defaults::reward_head(), context({})},
           scorer_{weights_, demo_defaults::reward_head(), {.threads = options_.threads}} {
         for (const json& answer : answers_)
             prompts_.push_back(weights_.chat_prompt(answer.at("prompt").get<std::string>()));
@@ -122,12 +131,13 @@ public:
         return result;
     }
 
-    /// tq, one prompt at a time, from empty caches.
-    outcome decode(std::string name, bool cap, tq::race_mode race, bool reuse) {
+    /// tq, `together` prompts at a time, from empty caches.
+    outcome decode(std::string name, const manner& how, std::size_t together) {
         outcome result{.name = std::move(name)};
-        for (std::size_t i = 0; i < prompts_.size(); ++i) {
+        for (std::size_t i = 0; i < prompts_.size(); i += together) {
             fmt::print(stderr, "\r\033[K{}: prompt {}/{}", result.name, i + 1, prompts_.size());
-            decode_one(prompts_[i], cap, race, reuse, result);
+            decode_some(std::span{prompts_}.subspan(i, std::min(together, prompts_.size() - i)),
+                        how, result);
         }
         fmt::print(stderr, "\r\033[K");
         score(result);
@@ -217,25 +227,25 @@ private:
             fail(fmt::format("the reference scores its answer {:.3f}, tq {:.3f}", theirs, ours));
     }
 
-    void decode_one(tq::token_view prompt, bool cap, tq::race_mode race, bool reuse,
-                    outcome& result) {
+    void decode_some(std::span<const tq::token_list> prompts, const manner& how, outcome& result) {
         model_.clear_cache();
         reward_.clear_cache();
         tq::decode_options decode = options_.decode;
-        decode.race = race;
+        decode.race = how.race;
         const std::size_t before = model_.tokens_decoded() + reward_.tokens_decoded();
         const auto start = std::chrono::steady_clock::now();
-        tq::direct_transfer q{model_, reward_, {.horizon = options_.horizon, .reuse = reuse}};
+        tq::direct_transfer q{model_, reward_, {.horizon = options_.horizon, .reuse = how.reuse}};
         tq::decoder decoder{model_, q, decode};
-        tq::token_list answer;
-        for (const tq::step& step : decoder.generate(prompt, limit(cap))) {
-            ++result.steps;
-            if (!step.ends) answer.push_back(step.token);
-            if (answer.size() == options_.tokens) break;
-        }
+        auto answers = decoder.generate_all(prompts, limit(how.cap));
+        for (std::size_t i = 0; i < options_.tokens; ++i) result.steps += answers.advance().size();
         result.seconds += seconds_since(start);
         result.model_tokens += model_.tokens_decoded() + reward_.tokens_decoded() - before;
-        result.answers.push_back(std::move(answer));
+        for (std::size_t i = 0; i < answers.size(); ++i)
+            result.answers.emplace_back(answers.answer(i).begin(), answers.answer(i).end());
+    }
+
+    [[nodiscard]] llama::language_model_options context(const std::string& lora) const {
+        return {.lora = lora, .context = 16384, .max_sequences = 128, .threads = options_.threads};
     }
 
     void score(outcome& result) {
@@ -268,27 +278,27 @@ void print_row(const outcome& row, const outcome& reference) {
                row.speed() / reference.speed(), cost, row.reward(), agreement(reference, row));
 }
 
-json figures(const outcome& reference, const outcome& exhaustive, const outcome& reused,
-             const outcome& capped) {
-    return {{"tokens_per_s_reference", reference.speed()},
-            {"tokens_per_s_exhaustive", exhaustive.speed()},
-            {"tokens_per_s_exact_reuse", reused.speed()},
-            {"tokens_per_s_capped", capped.speed()},
-            {"speedup_exhaustive", exhaustive.speed() / reference.speed()},
-            {"speedup_exact_reuse", reused.speed() / reference.speed()},
-            {"speedup_capped", capped.speed() / reference.speed()},
-            {"reward_reference", reference.reward()},
-            {"reward_tq", reused.reward()},
-            {"reward_tq_capped", capped.reward()},
-            {"reward_difference", reused.reward() - reference.reward()},
-            {"token_agreement", agreement(reference, reused)},
-            {"token_agreement_exhaustive", agreement(reference, exhaustive)}};
+/// The rows that are compared, by their names in the figures.
+using outcomes = std::map<std::string, outcome>;
+
+json figures(const outcome& reference, const outcomes& ours) {
+    json result{{"tokens_per_s_reference", reference.speed()},
+                {"reward_reference", reference.reward()}};
+    for (const auto& [name, row] : ours) {
+        result["tokens_per_s_" + name] = row.speed();
+        result["speedup_" + name] = row.speed() / reference.speed();
+        result["reward_" + name] = row.reward();
+    }
+    result["reward_difference"] = ours.at("exact_reuse").reward() - reference.reward();
+    result["token_agreement"] = agreement(reference, ours.at("exact_reuse"));
+    result["token_agreement_exhaustive"] = agreement(reference, ours.at("exhaustive"));
+    return result;
 }
 
 void print_header(const bench& bench, const json& given) {
     const settings& options = bench.options();
     fmt::print(
-        "{} prompt(s), one at a time, {} tokens; alpha {}, top_k {}, horizon {}{}, greedy "
+        "{} prompt(s), {} tokens; alpha {}, top_k {}, horizon {}{}, greedy "
         "rollouts, "
         "argmax\n"
         "reference: PyTorch {}, transformers {}, {}; tq: {}; {} threads each\n\n"
@@ -323,15 +333,23 @@ void run(const std::string& file) {
     const json compared = compare_models(bench);
     constexpr auto all = tq::race_mode::exhaustive, exact = tq::race_mode::exact;
     const bool cap = bench.options().cap;
-    const outcome exhaustive = bench.decode("tq, same rollouts, exhaustive", cap, all, false);
-    const outcome reused = bench.decode("tq, same rollouts, exact + reuse", cap, exact, true);
-    const outcome capped =
-        cap ? reused : bench.decode("tq, capped rollouts, exact + reuse", true, exact, true);
+    const std::size_t together = bench.prompts();
     print_header(bench, given.at("settings"));
-    for (const outcome* row : {&reference, &exhaustive, &reused}) print_row(*row, reference);
-    if (!cap) print_row(capped, reference);
+    print_row(reference, reference);
+    outcomes ours;
+    const auto row = [&](const char* key, const char* name, const manner& how, std::size_t width) {
+        print_row(ours[key] = bench.decode(name, how, width), reference);
+    };
+    row("exhaustive", "tq exhaustive", {all, false, cap}, 1);
+    row("exact_reuse", "tq exact + reuse", {exact, true, cap}, 1);
+    row("exhaustive_together", "tq exhaustive, all prompts at once", {all, false, cap}, together);
+    row("exact_reuse_together", "tq exact + reuse, all at once", {exact, true, cap}, together);
+    if (!cap) {
+        row("capped", "tq exact + reuse, capped", {exact, true, true}, 1);
+        row("capped_together", "tq exact + reuse, capped, at once", {exact, true, true}, together);
+    }
     print_models(compared);
-    json result = figures(reference, exhaustive, reused, capped);
+    json result = figures(reference, ours);
     result.update(compared);
     result["prompts"] = bench.prompts();
     for (const char* key : {"tokens", "cap", "alpha", "top_k", "horizon", "dtype", "threads"})

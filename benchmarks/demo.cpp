@@ -35,7 +35,7 @@ struct settings {
     tq::decode_options decode = {
         .alpha = 0.1, .top_k = 8, .select = tq::selection::argmax, .race = tq::race_mode::exact};
     tq::rollout_options rollout = {};
-    std::string anchor = "baseline", select = "argmax", race = "exact";
+    std::string anchor = "baseline", select = "argmax", race = "exact", noise = "independent";
 };
 
 /// One method's results.
@@ -79,6 +79,9 @@ struct bench {
     outcome run(const char* name, std::size_t seeds, Make make) {
         outcome result{.reward = std::vector<double>(prompts.size()),
                        .kl = std::vector<double>(prompts.size())};
+        policy.clear_cache();  // no method profits from what another has decoded
+        baseline.clear_cache();
+        reward.clear_cache();
         const std::size_t before = tokens_decoded();
         const auto start = std::chrono::steady_clock::now();
         for (std::size_t seed = 0; seed < seeds; ++seed) {
@@ -262,7 +265,14 @@ settings read_settings(int argc, char** argv) {
         ->check(CLI::IsMember({"argmax", "sample"}))
         ->capture_default_str();
     app.add_option("--race", options.race)
-        ->check(CLI::IsMember({"exact", "exhaustive"}))
+        ->check(CLI::IsMember({"exhaustive", "exact", "confident", "halving", "automatic"}))
+        ->capture_default_str();
+    app.add_option("--race-budget", options.decode.race_budget)->capture_default_str();
+    app.add_option("--token-budget", options.decode.token_budget)->capture_default_str();
+    app.add_option("--budget-front", options.decode.budget_front)->capture_default_str();
+    app.add_flag("--widen", options.decode.widen);
+    app.add_option("--rollout-noise", options.noise)
+        ->check(CLI::IsMember({"independent", "coupled", "scenario"}))
         ->capture_default_str();
     app.add_flag("--tq-only", options.tq_only, "leave out the other methods (for tuning)");
     try {
@@ -272,8 +282,8 @@ settings read_settings(int argc, char** argv) {
     }
     options.decode.select =
         options.select == "argmax" ? tq::selection::argmax : tq::selection::sample;
-    options.decode.race =
-        options.race == "exact" ? tq::race_mode::exact : tq::race_mode::exhaustive;
+    options.decode.race = nlohmann::json(options.race).get<tq::race_mode>();
+    options.rollout.noise = nlohmann::json(options.noise).get<tq::rollout_noise>();
     if (options.quick) {
         options.limit = std::min<std::size_t>(options.limit, 8);
         options.tokens = 12;

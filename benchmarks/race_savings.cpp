@@ -1,9 +1,11 @@
 // race_savings: model tokens per emitted token, with and without the race and the memory of greedy
 // rollouts, at several strengths of the tilt. Identical tokens are checked, not assumed.
 //
-// On a random bigram world (deterministic, so tokens must be the same to the last one) and on the
+// On random bigram worlds (deterministic, so tokens must be the same to the last one) and on the
 // real model (where float noise between batch shapes may decide a near tie: the share of answers
-// that are the same is reported). Sampled choice, greedy rollouts, reward in [0, 1].
+// that are the same is reported). Sampled choice, reward in [0, 1]. First greedy rollouts; then
+// sampled ones, with the confident race beside the exact one; then how the savings grow with the
+// number of candidates, the horizon, the vocabulary and the number of prompts.
 
 #include <fmt/format.h>
 
@@ -102,21 +104,108 @@ struct even_reward {
     [[nodiscard]] static tq::reward_range range() { return {0, 1}; }
 };
 
+/// A random bigram world and some decoding in it. The reward reads nothing, so what is counted is
+/// policy and baseline.
+struct world {
+    std::size_t vocabulary = 64, prompts = 16, tokens = 16;
+    tq::decode_options decode = {};
+    tq::rollout_options rollout = {};
+
+    [[nodiscard]] outcome run(tq::race_mode race, bool reuse) const {
+        std::vector<std::vector<float>> logits(vocabulary, std::vector<float>(vocabulary));
+        for (std::size_t t = 0; t < vocabulary; ++t)
+            for (std::size_t z = 0; z < vocabulary; ++z)
+                logits[t][z] = static_cast<float>(tq::random_key{5}.fold_in(t).gumbel(z));
+        counting_bigram model{logits, {1}};
+        std::vector<tq::token_list> questions;
+        for (std::size_t i = 0; i < prompts; ++i)
+            questions.push_back({static_cast<tq::token_id>(2 * i % vocabulary)});
+        tq::rollout_options rollouts = rollout;
+        rollouts.reuse = reuse;
+        tq::decode_options options = decode;
+        options.race = race;
+        tq::direct_transfer q{model, even_reward{}, rollouts};
+        tq::decoder decoder{model, q, options};
+        return ::decode(decoder, questions, tokens, [&] { return model.tokens; });
+    }
+};
+
 void run_bigram(const settings& options, double range_over_alpha, nlohmann::json& json) {
-    constexpr std::size_t vocabulary = 64;
-    std::vector<std::vector<float>> logits(vocabulary, std::vector<float>(vocabulary));
-    for (std::size_t t = 0; t < vocabulary; ++t)
-        for (std::size_t z = 0; z < vocabulary; ++z)
-            logits[t][z] = static_cast<float>(tq::random_key{5}.fold_in(t).gumbel(z));
-    counting_bigram model{logits, {1}};
-    std::vector<tq::token_list> prompts;
-    for (tq::token_id i = 0; i < 16; ++i) prompts.push_back({2 * i});
-    compare("bigram", range_over_alpha, json, true, [&](tq::race_mode race, bool reuse) {
-        tq::direct_transfer q{model, even_reward{}, {.horizon = options.horizon, .reuse = reuse}};
-        tq::decoder decoder{
-            model, q, {.alpha = 1 / range_over_alpha, .top_k = options.top_k, .race = race}};
-        return decode(decoder, prompts, options.tokens, [&] { return model.tokens; });
-    });
+    const world bigram{.tokens = options.tokens,
+                       .decode = {.alpha = 1 / range_over_alpha, .top_k = options.top_k},
+                       .rollout = {.horizon = options.horizon}};
+    compare("bigram", range_over_alpha, json, true,
+            [&](tq::race_mode race, bool reuse) { return bigram.run(race, reuse); });
+}
+
+/// Sampled rollouts: exhaustive, exact and confident, with fresh noise and in scenarios with reuse.
+void run_sampled(const settings& options, double range_over_alpha, nlohmann::json& json) {
+    world bigram{
+        .tokens = options.tokens,
+        .decode = {.alpha = 1 / range_over_alpha, .top_k = options.top_k},
+        .rollout = {.horizon = options.horizon, .rollouts = 16, .sampling = {.temperature = 1}}};
+    const outcome all = bigram.run(tq::race_mode::exhaustive, false);
+    const outcome exact = bigram.run(tq::race_mode::exact, false);
+    const outcome confident = bigram.run(tq::race_mode::confident, false);
+    bigram.rollout.noise = tq::rollout_noise::scenario;
+    const outcome scenarios = bigram.run(tq::race_mode::exhaustive, false);
+    const outcome reused = bigram.run(tq::race_mode::exhaustive, true);
+    const outcome exact_reused = bigram.run(tq::race_mode::exact, true);
+    const outcome confident_reused = bigram.run(tq::race_mode::confident, true);
+    if (share_identical(all, exact) < 1 || share_identical(scenarios, reused) < 1 ||
+        share_identical(scenarios, exact_reused) < 1)
+        throw tq::backend_error{"race_savings: race or reuse chose other tokens"};
+    const auto ratio = [&](const outcome& other) {
+        return other.tokens_per_token / all.tokens_per_token;
+    };
+    fmt::print("{:>12} {:>12.0f} {:>12.3f} {:>12.3f} {:>12.3f} {:>12.3f} {:>12.3f}\n",
+               range_over_alpha, all.tokens_per_token, ratio(exact), ratio(confident),
+               ratio(reused), ratio(exact_reused), ratio(confident_reused));
+    json[fmt::format("sampled_confident_over_exhaustive_at_{}", range_over_alpha)] =
+        ratio(confident);
+    json[fmt::format("sampled_exact_over_exhaustive_at_{}", range_over_alpha)] = ratio(exact);
+    json[fmt::format("sampled_exact_reuse_over_exhaustive_at_{}", range_over_alpha)] =
+        ratio(exact_reused);
+}
+
+/// One setting changed at a time, exact race with reuse over exhaustive without.
+void run_growth(const settings& options, nlohmann::json& json) {
+    fmt::print("\n{:<12} {:>8} {:>12} {:>12} {:>10}   exact race + reuse, range/alpha 4\n",
+               "what grows", "to", "exhaustive", "race+reuse", "ratio");
+    const auto row = [&](const char* what, std::size_t value, const world& bigram) {
+        const outcome all = bigram.run(tq::race_mode::exhaustive, false);
+        const outcome both = bigram.run(tq::race_mode::exact, true);
+        if (share_identical(all, both) < 1)
+            throw tq::backend_error{"race_savings: the race chose other tokens"};
+        const double ratio = both.tokens_per_token / all.tokens_per_token;
+        fmt::print("{:<12} {:>8} {:>12.1f} {:>12.1f} {:>10.3f}\n", what, value,
+                   all.tokens_per_token, both.tokens_per_token, ratio);
+        json[fmt::format("ratio_{}_{}", what, value)] = ratio;
+    };
+    const world usual{.tokens = options.tokens,
+                      .decode = {.alpha = 0.25, .top_k = options.top_k},
+                      .rollout = {.horizon = options.horizon}};
+    for (const std::size_t k : {2U, 4U, 8U, 16U, 32U}) {
+        world bigram = usual;
+        bigram.decode.top_k = k;
+        row("top_k", k, bigram);
+    }
+    for (const std::size_t horizon : {4U, 16U, 64U, 256U}) {
+        world bigram = usual;
+        bigram.rollout.horizon = horizon;
+        bigram.tokens = 64;
+        row("horizon", horizon, bigram);
+    }
+    for (const std::size_t vocabulary : {16U, 64U, 256U, 1024U}) {
+        world bigram = usual;
+        bigram.vocabulary = vocabulary;
+        row("vocabulary", vocabulary, bigram);
+    }
+    for (const std::size_t prompts : {1U, 4U, 16U, 64U}) {
+        world bigram = usual;
+        bigram.prompts = prompts;
+        row("prompts", prompts, bigram);
+    }
 }
 
 void run_real(const settings& options, const std::vector<double>& strengths, nlohmann::json& json) {
@@ -156,6 +245,11 @@ void run(const settings& options) {
     const std::vector<double> strengths{1, 2, 4, 8};
     for (const double strength : strengths) run_bigram(options, strength, json);
     if (options.real) run_real(options, strengths, json);
+    fmt::print("\n{:>12} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12}   {}\n", "range/alpha",
+               "exhaustive", "exact", "confident", "reuse", "exact+reuse", "conf.+reuse",
+               "16 sampled rollouts; ratios to exhaustive, reuse in scenarios");
+    for (const double strength : strengths) run_sampled(options, strength, json);
+    run_growth(options, json);
     fmt::print("\n{}\n", json.dump());
 }
 

@@ -148,7 +148,7 @@ def read_options():
     parser.add_argument("--prompts", default=ASSETS / "prompts.test.jsonl")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--alpha", type=float, default=0.1)
-    for name, value in ("limit", 3), ("tokens", 16), ("top-k", 10), ("horizon", 20):
+    for name, value in ("limit", 6), ("tokens", 16), ("top-k", 10), ("horizon", 20):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     options = parser.parse_args()

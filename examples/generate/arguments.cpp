@@ -22,7 +22,12 @@ const std::map<std::string, tq::selection> selection_names{{"sample", tq::select
 const std::map<std::string, tq::race_mode> race_names{{"exhaustive", tq::race_mode::exhaustive},
                                                       {"exact", tq::race_mode::exact},
                                                       {"confident", tq::race_mode::confident},
-                                                      {"halving", tq::race_mode::halving}};
+                                                      {"halving", tq::race_mode::halving},
+                                                      {"automatic", tq::race_mode::automatic}};
+const std::map<std::string, tq::rollout_noise> noise_names{
+    {"independent", tq::rollout_noise::independent},
+    {"coupled", tq::rollout_noise::coupled},
+    {"scenario", tq::rollout_noise::scenario}};
 
 void add_model_options(CLI::App& app, arguments& args) {
     app.add_option("--model", args.model, "GGUF file of the policy [the cached demo model]")
@@ -92,14 +97,31 @@ void add_decoding_options(CLI::App& app, arguments& args) {
                    "nucleus of the rollouts; (0, 1]")
         ->capture_default_str()
         ->group("Decoding");
+    choose("--rollout-noise", args.rollout.noise, noise_names,
+           "of sampled rollouts: [independent], coupled (shared by the candidates of a step) or "
+           "scenario (shared by all steps, so that rollouts are reused)");
     app.add_option("-t,--temperature", args.decode.temperature,
                    "temperature of the policy; 1 = as trained")
         ->capture_default_str()
         ->group("Decoding");
     choose("--anchor", args.anchor, anchor_names, "which model is tilted: policy or [baseline]");
-    choose("--race", args.decode.race, race_names,
-           "exhaustive: every candidate's Q; [exact]: the same tokens without the rollouts that "
-           "cannot change them; confident, halving: for sampled rollouts");
+    choose(
+        "--race", args.decode.race, race_names,
+        "exhaustive: every candidate's Q; [exact]: the same tokens without the rollouts that "
+        "cannot change them; confident, halving: for sampled rollouts; automatic: what fits each "
+        "step");
+    app.add_flag("--widen", args.decode.widen,
+                 "race all tokens that can win, of the whole vocabulary, if they are top-k at most")
+        ->group("Decoding");
+    app.add_option("--token-budget", args.decode.token_budget,
+                   "of automatic: model tokens of look-ahead per emitted token; (0, inf]")
+        ->capture_default_str()
+        ->group("Decoding");
+    app.add_option(
+           "--budget-front", args.decode.budget_front,
+           "how early the budget may be used; 1 = evenly, 2 = half of it in the first quarter")
+        ->capture_default_str()
+        ->group("Decoding");
     app.add_option("--race-error", args.decode.race_error,
                    "of confident: probability, per step, that the best is dropped; (0, 1)")
         ->capture_default_str()

@@ -50,8 +50,11 @@ struct models {
 
     /// What was spent in each model so far.
     [[nodiscard]] usage spent() const {
-        return {
-            .policy = spent_in(policy), .baseline = spent_in(baseline), .reward = spent_in(reward)};
+        usage result;
+        result.policy = spent_in(policy);
+        result.baseline = spent_in(baseline);
+        result.reward = spent_in(reward);
+        return result;
     }
 
     llama::model policy_model, baseline_model;
@@ -70,15 +73,19 @@ private:
 /// Decodes one answer, streaming it to the report.
 template <class Decoder>
 answer decode_one(models& models, Decoder& decode, const tq::token_list& prompt,
-                  std::size_t prompt_index, method method, const arguments& args, report& report) {
+                  std::size_t prompt_index, method method, const arguments& args, report& report,
+                  const tq::rollout_stats& value_stats) {
     report.begin_answer(method);
     const usage before = models.spent();
     const auto start = std::chrono::steady_clock::now();
     llama::utf8_stream text{models.policy_model};
     answer result{.prompt = prompt_index, .method = method};
     auto stream = decode.generate(prompt, args.tokens, prompt_index);
+    usage look_ahead;
     for (const tq::step& step : stream) {
         if (method == method::tq) {
+            ++look_ahead.races[step.race.mode];
+            look_ahead.unseen += step.race.rollouts == 0;
             std::vector<std::string> candidates;
             for (const tq::token_id token : step.distribution.tokens)
                 candidates.push_back(models.policy_model.piece(token));
@@ -89,6 +96,10 @@ answer decode_one(models& models, Decoder& decode, const tq::token_list& prompt,
     report.piece(text.finish());
     result.seconds = seconds_since(start);
     result.spent = models.spent() - before;
+    result.spent.races = look_ahead.races;
+    result.spent.unseen = look_ahead.unseen;
+    result.spent.kernel_seconds = decode.kernel_seconds() + value_stats.draw_seconds;
+    result.spent.rollouts = value_stats;
     result.text = models.policy_model.detokenize(stream.answer());
     result.tokens = stream.answer().size();
     result.finished = stream.finished();
@@ -105,13 +116,13 @@ void decode_all(models& models, const arguments& args, const tq::token_list& pro
     tq::decode_options frozen = args.decode;
     frozen.select = args.others_select;
     frozen.top_k = frozen.select == tq::selection::argmax ? 1 : tq::whole_vocabulary;
+    tq::zero_value none;
+    tq::direct_transfer q{models.baseline, models.reward, args.rollout};
     const auto run = [&](method method, auto&& value, timed<llama::language_model>& anchor,
                          const tq::decode_options& options) {
         tq::decoder decode{models.policy, value, anchor, options};
-        decode_one(models, decode, prompt, index, method, args, report);
+        decode_one(models, decode, prompt, index, method, args, report, q.stats());
     };
-    tq::zero_value none;
-    tq::direct_transfer q{models.baseline, models.reward, args.rollout};
     for (const method method : args.methods) switch (method) {
             case method::plain:
                 run(method, none, models.policy, frozen);

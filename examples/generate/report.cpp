@@ -21,6 +21,10 @@ double total(const std::vector<answer>& answers, double (*figure)(const answer&)
     return sum;
 }
 
+double per(std::size_t a, std::size_t b) {
+    return b == 0 ? 0 : static_cast<double>(a) / static_cast<double>(b);
+}
+
 double reward_of(const answer& answer) { return answer.reward; }
 double kl_of(const answer& answer) { return answer.kl; }
 double tokens_of(const answer& answer) { return static_cast<double>(answer.tokens); }
@@ -143,7 +147,29 @@ void report::profile() const {
     row("policy", &usage::policy);
     row("baseline", &usage::baseline);
     row("reward", &usage::reward);
-    fmt::print("  {:<9} {:>6.1f} %\n", "host", 100 * outside / seconds);
+    double kernels = 0, unseen = 0, steps = 0;
+    tq::rollout_stats rollouts;
+    std::map<tq::race_mode, std::size_t> races;
+    for (const answer& answer : found->second) {
+        kernels += answer.spent.kernel_seconds;
+        rollouts += answer.spent.rollouts;
+        unseen += static_cast<double>(answer.spent.unseen);
+        for (const auto& [mode, count] : answer.spent.races) {
+            races[mode] += count;
+            steps += static_cast<double>(count);
+        }
+    }
+    fmt::print("  {:<9} {:>6.1f} %\n  {:<9} {:>6.1f} %\n\n", "kernels", 100 * kernels / seconds,
+               "host", 100 * (outside - kernels) / seconds);
+    fmt::print("  rollouts: {} model calls, {:.1f} of {:.0f} slots filled in each\n",
+               rollouts.calls, per(rollouts.rows, rollouts.calls),
+               per(rollouts.slots, rollouts.calls));
+    fmt::print("  decided without a rollout: {:.0f} % of the steps; the steps by mode:",
+               100 * unseen / steps);
+    for (const auto& [mode, count] : races)
+        fmt::print(" {} ({:.0f} %)", nlohmann::json(mode).get<std::string>(),
+                   100 * static_cast<double>(count) / steps);
+    fmt::print("\n");
 }
 
 void report::summary_json() const {

@@ -29,12 +29,20 @@ struct usage {
         }
     };
     part policy = {}, baseline = {}, reward = {};
+    double kernel_seconds = 0;                        // in tq's kernels
+    tq::rollout_stats rollouts = {};                  // how full their model calls were
+    std::map<tq::race_mode, std::size_t> races = {};  // how many steps were decided in which way
+    std::size_t unseen = 0;                           // steps decided without a rollout
 
     [[nodiscard]] std::size_t tokens() const {
         return policy.tokens + baseline.tokens + reward.tokens;
     }
     [[nodiscard]] usage operator-(const usage& other) const {
-        return {policy - other.policy, baseline - other.baseline, reward - other.reward};
+        usage result;
+        result.policy = policy - other.policy;
+        result.baseline = baseline - other.baseline;
+        result.reward = reward - other.reward;
+        return result;
     }
 };
 

@@ -77,7 +77,8 @@ TEST_CASE("budget: without a limit, automatic is exact for greedy rollouts, conf
     confident.race = tq::race_mode::confident;
     const outcome chosen = decode(automatic(unlimited), sampled);
     CHECK(chosen.answers == decode(confident, sampled).answers);
-    for (const tq::step& step : chosen.steps)  // the last token needs no rollout: it is judged as it is
+    for (const tq::step& step :
+         chosen.steps)  // the last token needs no rollout: it is judged as it is
         CHECK(step.race.mode ==
               (step.position + 1 < length ? tq::race_mode::confident : tq::race_mode::exact));
 }

@@ -30,6 +30,7 @@ struct trajectory {
     bool finished = false;  ///< an end token was reached (not the limit)
     std::size_t rows =
         0;  ///< rows of logits it took: tokens fed to the model, the prefix not counted
+    bool recalled = false;  ///< it goes on where a remembered one went through
     std::size_t known = 0;  ///< how many of its tokens were remembered, not computed
 
     [[nodiscard]] token_view tokens() const noexcept { return token_view{sequence}.subspan(start); }

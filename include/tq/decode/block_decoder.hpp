@@ -185,6 +185,11 @@ private:
                 throw backend_error{"action value: Q of block " + std::to_string(i) + " is NaN"};
             step.spent.policy += blocks[i].rows - (i == 0 ? 0 : 1);  // the first row is shared
             step.spent += values[i].spent;
+            // Before the last token of a block, which is the candidate, come the others.
+            const std::size_t others =
+                blocks[i].tokens().empty() ? 0 : blocks[i].tokens().size() - 1;
+            step.spent.reward += others;
+            if (values[i].rollouts > 0) step.spent.baseline += others;
             step.blocks.emplace_back(blocks[i].tokens().begin(), blocks[i].tokens().end());
             step.q.push_back(values[i].q);
             step.q_error.push_back(values[i].standard_error);

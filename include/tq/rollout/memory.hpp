@@ -30,6 +30,7 @@ public:
     struct continuation {
         token_view tokens = {};
         bool finished = false;
+        bool found = false;  // some rollout went through here
     };
 
     /// The longest known continuation of `sequence` drawn with `key` (any, if greedy), valid until
@@ -44,8 +45,8 @@ public:
                             known.sequence.rend() - static_cast<std::ptrdiff_t>(sequence.size())))
                 continue;
             const token_view tokens = token_view{known.sequence}.subspan(sequence.size());
-            if (known.finished || tokens.size() > best.tokens.size())
-                best = {tokens, known.finished};
+            if (known.finished || !best.found || tokens.size() > best.tokens.size())
+                best = {tokens, known.finished, true};
             if (known.finished) break;
         }
         return best;
@@ -81,6 +82,7 @@ struct remembered_rollouts {
             keys.push_back(greedy ? random_key{} : request.key);
             const rollout_memory::continuation known = memory.recall(request.sequence, keys.back());
             trajectory& rollout = rollouts.emplace_back(start_of(request));
+            rollout.recalled = known.found;
             rollout.known = std::min(known.tokens.size(), request.max_tokens);
             rollout.sequence.insert(
                 rollout.sequence.end(), known.tokens.begin(),
@@ -97,6 +99,7 @@ struct remembered_rollouts {
         trajectory result = continued;
         result.start = rollouts[i].start;
         result.known = rollouts[i].known;
+        result.recalled = rollouts[i].recalled;
         result.finished = continued.finished || rollouts[i].finished;
         return result;
     }

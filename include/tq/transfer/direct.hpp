@@ -227,7 +227,7 @@ private:
         const std::size_t shared = query.first + place > 0 ? 1 : 0;
         const std::size_t fresh = rollout.tokens().size() - rollout.known;
         query.spent.baseline += rollout.rows - std::min(rollout.rows, shared);
-        query.spent.reward += fresh + (rollout.known > 0 || shared > 0 ? 0 : 1);
+        query.spent.reward += fresh + (rollout.recalled || shared > 0 ? 0 : 1);
     }
 
     [[nodiscard]] double& reward_of(std::span<rollout_query> queries, std::size_t i) const {
