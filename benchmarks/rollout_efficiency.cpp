@@ -40,7 +40,7 @@ using clock_type = std::chrono::steady_clock;
 
 struct settings {
     std::string tool;
-    std::size_t prompts = 4, top_k = 8, tokens = 16, horizon = 32, rounds = 3,
+    std::size_t prompts = 4, top_k = 8, tokens = 24, horizon = 32, rounds = 3,
                 threads = demo_defaults::threads(), context = 4096, batch = 512;
     double temperature = 0;
 
