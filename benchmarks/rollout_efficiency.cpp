@@ -3,7 +3,8 @@
 // A whole TQ* decode, in which the baseline rolls out every candidate of every prompt; then
 // llama-batched-bench, a program of its own, with the same weights, threads, context and batch, as
 // many sequences side by side as there are rollouts, behind a shared prompt as long as what the
-// rollouts continue, and for as many tokens. In turn, round by round, so that drift hits both.
+// rollouts continue, and for as many tokens. In turn, so that drift hits both: a round is
+// batched-bench, a decode, batched-bench, a decode with the adapter.
 //
 //   efficiency       = tokens/s of the baseline in its rollouts over batched-bench's when it
 //                      generates, median over the rounds; the baseline is the plain model
@@ -40,7 +41,7 @@ using clock_type = std::chrono::steady_clock;
 
 struct settings {
     std::string tool;
-    std::size_t prompts = 4, top_k = 8, tokens = 24, horizon = 32, rounds = 3,
+    std::size_t prompts = 4, top_k = 8, tokens = 16, horizon = 32, rounds = 5,
                 threads = demo_defaults::threads(), context = 4096, batch = 512;
     double temperature = 0;
 
@@ -56,9 +57,7 @@ struct settings {
     }
 };
 
-[[noreturn]] void fail(const std::string& what) {
-    throw tq::backend_error{"rollout_efficiency: " + what};
-}
+[[noreturn]] void fail(const std::string& what) { throw tq::backend_error{what}; }
 
 /// Throws backend_error unless `found` is `wanted`.
 void expect(const std::string& what, std::size_t found, std::size_t wanted) {
@@ -125,8 +124,8 @@ public:
           plain_{weights_, context({})},
           adapted_{weights_, context(demo_defaults::baseline_lora())},
           reward_{weights_, demo_defaults::reward_head(), context({})} {
-        tq::check_option(options.width() <= plain_.max_batch(), "rollout_efficiency",
-                         "prompts * top_k", options.width(),
+        tq::check_option(options.width() <= plain_.max_batch(), "options", "prompts * top_k",
+                         options.width(),
                          "at most " + std::to_string(plain_.max_batch()) +
                              ", else rollouts wait for each other");
         std::ifstream file{demo_defaults::prompts()};
@@ -309,8 +308,7 @@ double median(std::vector<double> values) {
 void run(const settings& options) {
     tq::check_option(options.tokens >= 3 && options.prompts >= 1 && options.top_k >= 1 &&
                          options.horizon >= 1 && options.rounds >= 1,
-                     "rollout_efficiency", "tokens", options.tokens,
-                     ">= 3, and every other number >= 1");
+                     "options", "tokens", options.tokens, ">= 3, and every other number >= 1");
     bench bench{options};
     const std::size_t prefix = bench.mean_prefix();
     fmt::print(
@@ -323,8 +321,12 @@ void run(const settings& options) {
     std::vector<double> reference, speed, efficiency, adapted, efficiency_lora, host, host_lora,
         answers;
     for (std::size_t round = 0; round < options.rounds; ++round) {
-        reference.push_back(batched_bench(options, bench.model_path(), prefix));
-        const outcome plain = bench.decode(bench.plain()), lora = bench.decode(bench.adapted());
+        const auto tool = [&] { return batched_bench(options, bench.model_path(), prefix); };
+        const double before = tool();
+        const outcome plain = bench.decode(bench.plain());
+        const double between = tool();
+        const outcome lora = bench.decode(bench.adapted());
+        reference.push_back((before + between) / 2);
         speed.push_back(plain.rollout_speed);
         adapted.push_back(lora.rollout_speed);
         efficiency.push_back(speed.back() / reference.back());
@@ -372,7 +374,7 @@ int main(int argc, char** argv) {
     settings options;
     CLI::App app{"Tokens/s of a decode's rollouts against llama-batched-bench"};
     bool quick = false;
-    app.add_flag("--quick", quick, "8 tokens");
+    app.add_flag("--quick", quick, "8 tokens and 3 rounds at most");
     app.add_option("--tool", options.tool, "llama-batched-bench")->required();
     app.add_option("--prompts", options.prompts, "decoded together")->capture_default_str();
     app.add_option("--top-k", options.top_k)->capture_default_str();
@@ -385,7 +387,10 @@ int main(int argc, char** argv) {
     app.add_option("--batch", options.batch, "tokens")->capture_default_str();
     try {
         app.parse(arguments(argc, argv));
-        if (quick) options.tokens = 8;
+        if (quick) {
+            options.tokens = std::min<std::size_t>(options.tokens, 8);
+            options.rounds = std::min<std::size_t>(options.rounds, 3);
+        }
         run(options);
     } catch (const CLI::ParseError& error) {
         return app.exit(error);

@@ -47,7 +47,7 @@ struct settings {
                 threads = demo_defaults::threads();
 };
 
-[[noreturn]] void fail(const std::string& what) { throw tq::backend_error{"scaling: " + what}; }
+[[noreturn]] void fail(const std::string& what) { throw tq::backend_error{what}; }
 
 /// Memory of this process, resident now, in MB.
 double resident_mb() {
@@ -272,7 +272,6 @@ void run_growth(const settings& options, const llama::model& weights,
         }
     }
     const double end_mb = resident_mb();
-    if (samples.empty()) fail("fewer tokens than the warm-up takes");
     const double growth = end_mb - samples.front();
     fmt::print("\nfrom token {} to token {}: {:+.1f} MB; {:.1f} tokens/s, {:.1f} model tok./tok.\n",
                options.warm_up, emitted, growth,
@@ -286,6 +285,12 @@ void run_growth(const settings& options, const llama::model& weights,
 }
 
 void run(const settings& options) {
+    for (const std::size_t count : options.counts)
+        tq::check_option(count >= 1, "options", "counts", count, ">= 1");
+    tq::check_option(!options.counts.empty() && options.tokens >= 1 && options.together >= 1,
+                     "options", "tokens", options.tokens, ">= 1, as every other number");
+    tq::check_option(options.emitted > options.warm_up, "options", "emitted", options.emitted,
+                     "more than the warm-up's " + std::to_string(options.warm_up));
     const llama::model weights{demo_defaults::model()};
     const std::vector<tq::token_list> prompts = read_prompts(weights);
     nlohmann::json json{{"tokens", options.tokens}, {"threads", options.threads}};
@@ -312,7 +317,6 @@ int main(int argc, char** argv) {
     if (quick) {
         options.tokens = 8;
         options.emitted = 2000;
-        options.warm_up = 500;
     }
     try {
         run(options);
