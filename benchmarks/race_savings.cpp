@@ -139,11 +139,13 @@ void run_bigram(const settings& options, double range_over_alpha, nlohmann::json
 }
 
 /// Sampled rollouts: exhaustive, exact and confident, with fresh noise and in scenarios with reuse.
-void run_sampled(const settings& options, double range_over_alpha, nlohmann::json& json) {
+void run_sampled(const settings& options, std::size_t rollouts, double range_over_alpha,
+                 nlohmann::json& json) {
     world bigram{
         .tokens = options.tokens,
         .decode = {.alpha = 1 / range_over_alpha, .top_k = options.top_k},
-        .rollout = {.horizon = options.horizon, .rollouts = 16, .sampling = {.temperature = 1}}};
+        .rollout = {
+            .horizon = options.horizon, .rollouts = rollouts, .sampling = {.temperature = 1}}};
     const outcome all = bigram.run(tq::race_mode::exhaustive, false);
     const outcome exact = bigram.run(tq::race_mode::exact, false);
     const outcome confident = bigram.run(tq::race_mode::confident, false);
@@ -158,13 +160,14 @@ void run_sampled(const settings& options, double range_over_alpha, nlohmann::jso
     const auto ratio = [&](const outcome& other) {
         return other.tokens_per_token / all.tokens_per_token;
     };
-    fmt::print("{:>12} {:>12.0f} {:>12.3f} {:>12.3f} {:>12.3f} {:>12.3f} {:>12.3f}\n",
-               range_over_alpha, all.tokens_per_token, ratio(exact), ratio(confident),
+    fmt::print("{:>8} {:>12} {:>12.0f} {:>12.3f} {:>12.3f} {:>12.3f} {:>12.3f} {:>12.3f}\n",
+               rollouts, range_over_alpha, all.tokens_per_token, ratio(exact), ratio(confident),
                ratio(reused), ratio(exact_reused), ratio(confident_reused));
-    json[fmt::format("sampled_confident_over_exhaustive_at_{}", range_over_alpha)] =
+    json[fmt::format("sampled_{}_confident_over_exhaustive_at_{}", rollouts, range_over_alpha)] =
         ratio(confident);
-    json[fmt::format("sampled_exact_over_exhaustive_at_{}", range_over_alpha)] = ratio(exact);
-    json[fmt::format("sampled_exact_reuse_over_exhaustive_at_{}", range_over_alpha)] =
+    json[fmt::format("sampled_{}_exact_over_exhaustive_at_{}", rollouts, range_over_alpha)] =
+        ratio(exact);
+    json[fmt::format("sampled_{}_exact_reuse_over_exhaustive_at_{}", rollouts, range_over_alpha)] =
         ratio(exact_reused);
 }
 
@@ -245,10 +248,11 @@ void run(const settings& options) {
     const std::vector<double> strengths{1, 2, 4, 8};
     for (const double strength : strengths) run_bigram(options, strength, json);
     if (options.real) run_real(options, strengths, json);
-    fmt::print("\n{:>12} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12}   {}\n", "range/alpha",
-               "exhaustive", "exact", "confident", "reuse", "exact+reuse", "conf.+reuse",
-               "16 sampled rollouts; ratios to exhaustive, reuse in scenarios");
-    for (const double strength : strengths) run_sampled(options, strength, json);
+    fmt::print("\n{:>8} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12} {:>12}   {}\n", "rollouts",
+               "range/alpha", "exhaustive", "exact", "confident", "reuse", "exact+reuse",
+               "conf.+reuse", "sampled rollouts; ratios to exhaustive, reuse in scenarios");
+    for (const std::size_t rollouts : {4U, 16U, 64U, 256U})
+        for (const double strength : {2.0, 8.0}) run_sampled(options, rollouts, strength, json);
     run_growth(options, json);
     fmt::print("\n{}\n", json.dump());
 }

@@ -72,8 +72,11 @@ public:
     }
 
 private:
-    // A floor for the cells that stale slots may keep: they cost little beside a whole decode.
-    static constexpr std::size_t always_kept = 512;
+    /// A floor for the cells that stale slots may keep: 512 cost little beside a whole decode, and a
+    /// quarter of the context holds the prompts that a call is not about but the next one will be.
+    [[nodiscard]] std::size_t always_kept() const {
+        return std::max<std::size_t>(512, context_.capacity() / 4);
+    }
     // Tokens whose needless rows cost about as much as to read all weights once more.
     static constexpr std::size_t handful = 32;
 
@@ -172,9 +175,9 @@ private:
         const cache_plan plan = cache_.place(group);
         for (const cache_step& step : plan.steps) context_.carry_out(step);
         // A decode attends to every cell up to the last used one and masks what is not its own, so
-        // stale slots cost time. They may hold as many cells as this call's sequences, or 512: then
+        // stale slots cost time. They may hold as many cells as this call's sequences, or a floor: then
         // attention costs at most twice what it must, and a prompt that comes again is still there.
-        const std::size_t fair = std::max(cells_ + known_tokens_, always_kept);
+        const std::size_t fair = std::max(cells_ + known_tokens_, always_kept());
         for (const std::size_t slot : cache_.trim(std::min(fair, context_.capacity() - cells_)))
             context_.drop(slot);
         slots_.clear();
