@@ -27,6 +27,17 @@ from safetensors import safe_open
 ASSETS = Path(__file__).resolve().parents[2] / "examples" / "assets"
 CHAT = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
 END_TOKENS = ("<|im_end|>", "<|endoftext|>")
+PREAMBLE = (
+    "You are asked for a short review. Please keep to these rules. Write in plain English, in whole "
+    "sentences, without headings and without lists. Say first what is reviewed, then what it was like "
+    "to use it, to see it or to be there, and at last whether you would choose it again. Speak of what "
+    "you have seen yourself, and leave out what you have only heard from others. Do not name prices, "
+    "shops or brands, and do not speak of anybody's looks, age or origin. A reader who knows nothing of "
+    "the matter should understand every word, so explain what is not common knowledge in half a "
+    "sentence. Be honest: if something was good, say what was good about it, and if something was bad, "
+    "say how it could have been better. Do not repeat the question, do not thank anybody for it, and do "
+    "not end with an offer of further help. Keep the tone friendly and calm, as in a letter to somebody "
+    "whom you like and who will read it twice. Here is what the review is about. ")
 PROJECTIONS = {"attn_q": "q_proj", "attn_k": "k_proj", "attn_v": "v_proj", "attn_output": "o_proj"}
 
 
@@ -141,6 +152,7 @@ def read_options():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("results", help="JSON file to write")
     parser.add_argument("--quick", action="store_true", help="2 prompts, 8 tokens")
+    parser.add_argument("--preamble", action="store_true", help="prompts begin with 200 tokens of rules")
     parser.add_argument("--cap", action="store_true", help="rollouts end where the answer ends")
     parser.add_argument("--model", default=os.environ.get("TQ_MODEL"), help="GGUF file")
     parser.add_argument("--lora", default=ASSETS / "baseline_valence_dpo.gguf")
@@ -168,6 +180,8 @@ def main():
     reference = Reference(options)
     with open(options.prompts, encoding="utf-8") as lines:
         prompts = [json.loads(line)["prompt"] for line in lines][:options.limit]
+    if options.preamble:
+        prompts = [PREAMBLE + prompt for prompt in prompts]
     reference.step([1, 2, 3], 3, [1, 2, 3], None)  # what the libraries do once is not timed
     answers = [reference.answer(prompt) for prompt in prompts]
     print("\r\033[K", end="", file=sys.stderr)

@@ -41,8 +41,12 @@ struct pretend_cache {
         return decoded;
     }
 
-    void trim(std::size_t limit) {
-        for (const std::size_t slot : cache.trim(limit)) held[slot].clear();
+    void trim(std::size_t whole, std::size_t prefixes = 0) {
+        for (const detail::cache_step& cut : cache.trim(whole, prefixes)) {
+            REQUIRE_FALSE(cut.copy);
+            REQUIRE(held[cut.slot].size() > cut.keep);
+            held[cut.slot].resize(cut.keep);
+        }
     }
 
     detail::prefix_cache cache;
@@ -81,6 +85,30 @@ TEST_CASE("trim keeps the present call and the most recent prefixes") {
     REQUIRE(cache.run({{1, 2, 3, 4, 5, 6}}) == 1);
 }
 
+TEST_CASE("trim cuts the ends of old branches and keeps what they grew from") {
+    pretend_cache cache{6};
+    cache.run({{1, 2, 3}, {4, 5, 6}});                            // two prompts
+    cache.run({{1, 2, 3, 7, 7}, {1, 2, 3, 8, 8}, {1, 2, 3, 9}});  // branches of the first
+    cache.run({{4, 5, 6, 7}});
+    cache.trim(0, 6);
+    REQUIRE(cache.run({{1, 2, 3, 9, 9}, {4, 5, 6, 7, 8}}) ==
+            3);  // the prompt is there, the 9 is not
+    cache.run({{4, 5, 6, 7, 8, 9}});
+    cache.trim(0, 1);  // a prompt that does not fit goes
+    REQUIRE(cache.run({{1, 2, 3, 9, 9}}) == 5);
+}
+
+TEST_CASE("what is known without decoding counts as used") {
+    pretend_cache cache{4};
+    cache.run({{1, 2, 3, 4}});
+    cache.run({{5, 6, 7, 8}});
+    cache.run({{9}});
+    cache.cache.touch(token_list{1, 2, 3});
+    cache.run({{9, 9}});
+    cache.trim(4);
+    REQUIRE(cache.run({{1, 2, 3, 4, 5}}) == 1);
+}
+
 TEST_CASE("random traffic never promises a prefix that is not there") {
     pretend_cache cache{5};
     const tq::random_key key{7};
@@ -96,7 +124,7 @@ TEST_CASE("random traffic never promises a prefix that is not there") {
         std::sort(sequences.begin(), sequences.end());
         sequences.erase(std::unique(sequences.begin(), sequences.end()), sequences.end());
         cache.run(sequences);
-        if (at.bits(1) % 3 == 0) cache.trim(at.bits(2) % 8);
+        if (at.bits(1) % 3 == 0) cache.trim(at.bits(2) % 8, at.bits(4) % 8);
         if (at.bits(3) % 50 == 0) cache.cache.clear(), cache.held.assign(5, {});
     }
 }

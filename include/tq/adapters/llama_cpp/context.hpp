@@ -51,7 +51,6 @@ public:
     [[nodiscard]] std::size_t batch_size() const noexcept { return batch_size_; }
 
     void clear() { llama_memory_clear(memory(), false); }
-    void drop(std::size_t slot) { llama_memory_seq_rm(memory(), id(slot), -1, -1); }
 
     void carry_out(const cache_step& step) {
         const auto keep = static_cast<llama_pos>(step.keep);

@@ -81,27 +81,42 @@ public:
             }
     }
 
-    /// Empties slots that the last call did not use, least recently used first, until the cells
-    /// that only they hold number at most `limit`. Returns them; their cells must be freed.
-    [[nodiscard]] std::vector<std::size_t> trim(std::size_t limit) {
-        std::vector<std::size_t> kept, stale, dropped;
+    /// Makes room: of the slots that the last call did not use, the most recently used ones stay as
+    /// they are, until the cells that only they hold number `whole`. The others are cut to where they
+    /// branch off from another slot (a prompt and its answer so far, which are needed again; the ends
+    /// of old rollouts are not) while these cells number at most `prefixes`, and emptied after that.
+    /// Returns how far slots were cut; the cells beyond must be freed.
+    [[nodiscard]] std::vector<cache_step> trim(std::size_t whole, std::size_t prefixes) {
+        std::vector<std::size_t> kept, stale;
         for (std::size_t s = 0; s < slots_.size(); ++s)
             if (!slots_[s].tokens.empty()) (taken(s) ? kept : stale).push_back(s);
         std::stable_sort(stale.begin(), stale.end(), [&](std::size_t a, std::size_t b) {
             return slots_[a].used > slots_[b].used;
         });
-        std::size_t cells = 0;
+        std::vector<cache_step> cuts;
+        std::size_t whole_cells = 0, prefix_cells = 0;
         for (const std::size_t s : stale) {
-            const std::size_t own = slots_[s].tokens.size() - shared_with(kept, s);
-            if (cells + own <= limit) {
-                cells += own;
-                kept.push_back(s);
-                continue;
+            token_list& tokens = slots_[s].tokens;
+            const std::size_t shared = shared_with(kept, s);
+            if (whole_cells + tokens.size() - shared <= whole) {
+                whole_cells += tokens.size() - shared;
+            } else {
+                std::size_t keep = branch_point(s);
+                if (prefix_cells + keep - std::min(keep, shared) > prefixes) keep = 0;
+                prefix_cells += keep - std::min(keep, shared);
+                if (keep == tokens.size()) {
+                    kept.push_back(s);
+                    continue;
+                }
+                cuts.push_back({.slot = s, .keep = keep});
+                tokens.resize(keep);
             }
-            slots_[s] = slot{};
-            dropped.push_back(s);
+            if (tokens.empty())
+                slots_[s] = slot{};
+            else
+                kept.push_back(s);
         }
-        return dropped;
+        return cuts;
     }
 
 private:
@@ -213,6 +228,16 @@ private:
         for (const std::size_t other : others)
             longest = std::max(longest, common_prefix(slots_[other].tokens, slots_[s].tokens));
         return longest;
+    }
+
+    /// Where slot s branches off from the one it is most like; its end if it is alone.
+    [[nodiscard]] std::size_t branch_point(std::size_t s) const {
+        const token_list& tokens = slots_[s].tokens;
+        std::size_t longest = 0;
+        for (std::size_t other = 0; other < slots_.size(); ++other)
+            if (other != s)
+                longest = std::max(longest, common_prefix(slots_[other].tokens, tokens));
+        return longest == 0 ? tokens.size() : longest;
     }
 
     std::vector<slot> slots_;

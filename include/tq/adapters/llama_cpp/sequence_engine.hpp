@@ -72,11 +72,8 @@ public:
     }
 
 private:
-    /// A floor for the cells that stale slots may keep: 512 cost little beside a whole decode, and a
-    /// quarter of the context holds the prompts that a call is not about but the next one will be.
-    [[nodiscard]] std::size_t always_kept() const {
-        return std::max<std::size_t>(512, context_.capacity() / 4);
-    }
+    // A floor for the cells that stale slots may keep: they cost little beside a whole decode.
+    static constexpr std::size_t always_kept = 512;
     // Tokens whose needless rows cost about as much as to read all weights once more.
     static constexpr std::size_t handful = 32;
 
@@ -118,11 +115,9 @@ private:
         wanted_.clear();
         place_.clear();
         shared_.clear();
-        known_tokens_ = 0;
         for (std::size_t i = 0; i < distinct_.size(); ++i) {
             if (const std::optional<logits_view> row = known_.find(distinct_[i])) {
                 distinct_rows_[i] = *row;
-                known_tokens_ += distinct_[i].size();
                 cache_.touch(distinct_[i]);
                 continue;
             }
@@ -175,11 +170,13 @@ private:
         const cache_plan plan = cache_.place(group);
         for (const cache_step& step : plan.steps) context_.carry_out(step);
         // A decode attends to every cell up to the last used one and masks what is not its own, so
-        // stale slots cost time. They may hold as many cells as this call's sequences, or a floor: then
-        // attention costs at most twice what it must, and a prompt that comes again is still there.
-        const std::size_t fair = std::max(cells_ + known_tokens_, always_kept());
-        for (const std::size_t slot : cache_.trim(std::min(fair, context_.capacity() - cells_)))
-            context_.drop(slot);
+        // stale slots cost time. They may hold as many cells as this call's sequences, or a floor:
+        // then attention costs at most twice what it must. Prompts that this call is not about, but
+        // the next one may be, may take half of the context besides: decoding them again costs more.
+        const std::size_t room = context_.capacity() - cells_;
+        const std::size_t whole = std::min(std::max(cells_, always_kept), room);
+        const std::size_t prefixes = std::min(context_.capacity() / 2, room - whole);
+        for (const cache_step& cut : cache_.trim(whole, prefixes)) context_.carry_out(cut);
         slots_.clear();
         for (const cache_place& place : plan.places)
             slots_.push_back(static_cast<llama_seq_id>(place.slot));
@@ -276,7 +273,6 @@ private:
     std::vector<token_view> wanted_;          // those of distinct_ whose row is not known
     std::vector<std::size_t> place_;          // [wanted] index into distinct_
     std::vector<std::size_t> shared_;         // [wanted] common prefix with the one before
-    std::size_t known_tokens_ = 0;            // of the sequences whose row is known
     std::vector<logits_view> rows_;           // [sequences]
     std::vector<batch_token> body_, last_;    // tokens of the present group
     std::vector<llama_seq_id> slots_;         // [group]
