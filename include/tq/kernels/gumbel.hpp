@@ -1,0 +1,267 @@
+#pragma once
+// Gumbel noise for a whole vocabulary, its argmax, and the tokens near that argmax.
+//
+// The argmax of logit + noise is a sample of the softmax (Gumbel 1954; Maddison, Tarlow & Minka,
+// "A* sampling", NeurIPS 2014). A logarithm for every token of a vocabulary is dear, so the scans
+// below compute for every token a cheap upper bound of its score (no logarithm, a few vector
+// instructions) and evaluate the true score only where the bound reaches what is sought.
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+
+#include "../core/random.hpp"
+#include "../core/token.hpp"
+#include "argmax.hpp"
+#include "log_sum_exp.hpp"
+
+namespace tq::inline TQSTAR_KERNEL_ABI {
+
+/// Standard Gumbel noise for every token of a vocabulary: a pure function of (key, token).
+///
+///     g = -log(-log u),  u = (h + 1/2) / 2^32,  h = 32 mixed bits of (key, token)
+///
+/// h is a keyed permutation of the 32-bit integers (two integer finalisers, the key's halves added
+/// before each), so that no two tokens share a value; the halves are Philox bits of the key, so that
+/// neighbouring seeds are as good as fold_in. The values lie on 2^32 points in [-3.14, 22.88].
+///
+/// Source of the finalisers: Wellons, "Prospecting for hash functions" (lowbias32), and Appleby's
+/// MurmurHash3 (fmix32).
+/// threads: a value; copy and share it freely. The same for every compiler and every -m flag.
+class gumbel_field {
+public:
+    explicit constexpr gumbel_field(random_key key) noexcept : bits_{key.bits(purpose)} {}
+
+    /// The noise of one token.
+    [[nodiscard]] double operator()(token_id token) const noexcept {
+        const double u = (static_cast<double>(hash(token)) + 0.5) * 0x1p-32;
+        return -std::log(-std::log(u));
+    }
+
+    /// The 32 bits behind a token's noise, which rises with them.
+    [[nodiscard]] constexpr std::uint32_t hash(token_id token) const noexcept {
+        return mix(static_cast<std::uint32_t>(token), low(), high());
+    }
+
+    /// The permutation; `Word` is an unsigned 32-bit integer or a vector of them.
+    template <class Word>
+    [[nodiscard]] static constexpr Word mix(Word x, std::uint32_t low,
+                                            std::uint32_t high) noexcept {
+        x += low;
+        x ^= x >> 16;
+        x *= 0x7feb352dU;
+        x ^= x >> 15;
+        x *= 0x846ca68bU;
+        x ^= x >> 16;
+        x += high;
+        x ^= x >> 16;
+        x *= 0x85ebca6bU;
+        x ^= x >> 13;
+        x *= 0xc2b2ae35U;
+        return x ^ (x >> 16);
+    }
+
+    [[nodiscard]] constexpr std::uint32_t low() const noexcept {
+        return static_cast<std::uint32_t>(bits_);
+    }
+    [[nodiscard]] constexpr std::uint32_t high() const noexcept {
+        return static_cast<std::uint32_t>(bits_ >> 32);
+    }
+
+private:
+    static constexpr std::uint64_t purpose = 0x67756d62656cU;  // away from the indices of uniform()
+    std::uint64_t bits_;
+};
+
+/// A token and its score: logit / temperature, plus its noise if there is any.
+struct scored_survivor {
+    token_id token = 0;
+    double score = 0;
+    friend constexpr bool operator==(scored_survivor, scored_survivor) = default;
+};
+
+namespace kernel_detail {
+
+/// Scores logit / temperature + noise of one row, and upper bounds of them.
+///
+/// The bound of the noise: g = -log(-log u) <= -log(1 - u), and log2(1 - u) is at least the number
+/// whose bits, read as an integer, are those of the float 1 - u (linear between powers of two).
+class gumbel_scores {
+public:
+    static constexpr std::size_t block_size = 128;
+
+    gumbel_scores(logits_view row, const gumbel_field* field, double temperature) noexcept
+        : row_{row},
+          field_{field},
+          temperature_{temperature},
+          scale_{static_cast<float>(1.0 / temperature)},
+          bounded_{temperature > 1e-30 && temperature < 1e30} {}
+
+    [[nodiscard]] double operator()(std::size_t i) const noexcept {
+        const double noise = field_ ? (*field_)(static_cast<token_id>(i)) : 0.0;
+        if (std::isinf(row_[i])) return static_cast<double>(row_[i]);
+        return static_cast<double>(row_[i]) / temperature_ + noise;
+    }
+
+    /// Calls visit(token, score) for every token whose score reaches limit(), perhaps for a few
+    /// more, in order. Returns false if the row has a NaN.
+    template <class Limit, class Visit>
+    bool visit_from(Limit limit, Visit visit) const noexcept {
+        bool any_nan = false;
+        for (std::size_t i = 0; i < row_.size(); i += block_size) {
+            const std::size_t end = std::min(i + block_size, row_.size());
+            if (bounded_ && block_bound(i, end, any_nan) < lowered(limit())) continue;
+            for (std::size_t j = i; j < end; ++j) {
+                any_nan |= std::isnan(row_[j]);
+                if (bounded_ && bound(row_[j], static_cast<std::uint32_t>(j)) < lowered(limit()))
+                    continue;
+                if (const double score = (*this)(j); score >= limit())
+                    visit(static_cast<token_id>(j), score);
+            }
+        }
+        return !any_nan;
+    }
+
+private:
+    using floats [[gnu::vector_size(16)]] = float;
+    using words [[gnu::vector_size(16)]] = std::uint32_t;
+    using integers [[gnu::vector_size(16)]] = std::int32_t;
+    static constexpr std::size_t lanes = 4;
+    static constexpr double ln2 = 0.693147180559945309;
+
+    /// What a bound has to stay below for its score to be surely below `limit`: room for the
+    /// rounding of a bound (2e-5, and 3 ulp of logit / temperature).
+    [[nodiscard]] static float lowered(double limit) noexcept {
+        constexpr double lowest = -1e37;  // below, logit / temperature may overflow in float
+        if (limit < lowest) return -std::numeric_limits<float>::infinity();
+        return static_cast<float>(limit - 1e-3 - 1e-6 * std::abs(limit));
+    }
+
+    /// Upper bound of the noise of the given hashes, but for rounding.
+    [[nodiscard]] static floats noise_bound(words hash) noexcept {
+        const floats below_one = __builtin_convertvector((integers)(~hash >> 1), floats);  // * 2^31
+        const floats exponent = __builtin_convertvector((integers)below_one, floats);      // * 2^23
+        return static_cast<float>((127 + 31) * ln2) - exponent * static_cast<float>(ln2 * 0x1p-23);
+    }
+    [[nodiscard]] float bound(float logit, std::uint32_t token) const noexcept {
+        if (!field_) return logit * scale_;
+        const words hash = words{} + field_->hash(static_cast<token_id>(token));
+        return logit * scale_ + noise_bound(hash)[0];
+    }
+
+    /// The largest bound of a block; a NaN in it is noted.
+    [[nodiscard]] float block_bound(std::size_t begin, std::size_t end, bool& nan) const noexcept {
+        alignas(16) float padded[block_size];
+        const float* values = row_.data() + begin;
+        if (end - begin < block_size) {
+            std::fill_n(std::copy(values, values + (end - begin), padded),
+                        block_size - (end - begin), -std::numeric_limits<float>::infinity());
+            values = padded;
+        }
+        const auto first = static_cast<std::uint32_t>(begin);
+        words tokens{first, first + 1, first + 2, first + 3};
+        floats best = floats{} - std::numeric_limits<float>::infinity();
+        integers bad{};
+        for (std::size_t i = 0; i < block_size; i += lanes, tokens += std::uint32_t{lanes}) {
+            floats x;
+            __builtin_memcpy(&x, values + i, sizeof x);
+            bad |= x != x;
+            x *= scale_;
+            if (field_) x += noise_bound(gumbel_field::mix(tokens, field_->low(), field_->high()));
+            best = x > best ? x : best;
+        }
+        nan |= (bad[0] | bad[1] | bad[2] | bad[3]) != 0;
+        return std::max(std::max(best[0], best[1]), std::max(best[2], best[3]));
+    }
+
+    logits_view row_;
+    const gumbel_field* field_;
+    double temperature_;
+    float scale_;
+    bool bounded_;
+};
+
+/// Higher score first; among equals the lower token.
+[[nodiscard]] inline bool survives_before(scored_survivor a, scored_survivor b) noexcept {
+    return a.score > b.score || (a.score == b.score && a.token < b.token);
+}
+
+}  // namespace kernel_detail
+
+/// The token of the largest logit / temperature + noise: a sample of softmax(row / temperature).
+///
+///     argmax_i row[i] / temperature + field(i), evaluated in double
+///
+/// Exact: the same token as the plain loop over all tokens.
+///
+/// shapes: row [V]; temperature in [0, inf]
+/// edges:  NaN anywhere, an empty row or nothing but -inf -> no_token; +inf takes all (the lowest
+///         one); temperature 0 -> argmax, inf -> every token but -inf is equally likely; ties -> the
+///         lowest token
+/// cost:   one read of the row and logarithms for a few dozen tokens; no allocation. Thread-safe.
+[[nodiscard]] inline token_id gumbel_argmax(logits_view row, const gumbel_field& field,
+                                            double temperature = 1.0) noexcept {
+    if (temperature == 0.0)
+        return std::isnan(kernel_detail::max_or_nan(row)) ? no_token : argmax(row);
+    scored_survivor best{no_token, -std::numeric_limits<double>::infinity()};
+    const bool defined = kernel_detail::gumbel_scores{row, &field, temperature}.visit_from(
+        [&] { return best.score; },
+        [&](token_id token, double score) {
+            if (score > best.score) best = {token, score};
+        });
+    return defined ? best.token : no_token;
+}
+
+/// The tokens whose score comes within `width` of the largest.
+///
+///     { i : s_i >= max_j s_j - width, s_i > -inf },  s_i = row[i] / temperature + field(i)
+///
+/// Whatever is added to the scores, as long as it is in [0, width], the largest sum is one of these.
+/// Exact: the same set as the plain loop over all tokens in double.
+///
+/// shapes:  row [V]; best [k], filled with min(k, survivors) entries in order of falling score, ties
+///          lowest token first; field == nullptr: no noise; width in [0, inf]; temperature in (0, inf]
+/// returns: the true number of survivors; more than k: `best` holds the best ones
+/// edges:   -inf logits never survive, width inf keeps everything else; +inf leaves only +inf (unless
+///          width is inf); NaN anywhere, an empty row or nothing but -inf -> 0; temperature 0 is not
+///          a race: no score is finite, 0 is returned
+/// cost:    two reads of the row and logarithms for the survivors; O(log k) for each of them; no
+///          allocation. Thread-safe.
+inline std::size_t gumbel_survivors(logits_view row, const gumbel_field* field, double temperature,
+                                    double width, std::span<scored_survivor> best) noexcept {
+    using kernel_detail::survives_before;
+    constexpr double inf = std::numeric_limits<double>::infinity();
+    if (!(temperature > 0) || !(width >= 0)) return 0;
+    const kernel_detail::gumbel_scores scores{row, field, temperature};
+    double top = -inf;
+    const auto raise = [&](token_id, double score) { top = std::max(top, score); };
+    if (!scores.visit_from([&] { return top; }, raise)) return 0;
+    const double bar = std::isinf(width) ? -inf : top - width;
+
+    std::size_t survivors = 0, filled = 0;
+    scores.visit_from([&] { return bar; },
+                      [&](token_id token, double score) {
+                          if (score == -inf) return;
+                          ++survivors;
+                          const scored_survivor entry{token, score};
+                          if (filled < best.size())
+                              ++filled;
+                          else if (best.empty() || !survives_before(entry, best.front()))
+                              return;
+                          else
+                              std::pop_heap(best.begin(), best.end(), survives_before);
+                          best[filled - 1] = entry;
+                          std::push_heap(best.begin(),
+                                         best.begin() + static_cast<std::ptrdiff_t>(filled),
+                                         survives_before);
+                      });
+    std::sort_heap(best.begin(), best.begin() + static_cast<std::ptrdiff_t>(filled),
+                   survives_before);
+    return survivors;
+}
+
+}  // namespace tq::inline TQSTAR_KERNEL_ABI
