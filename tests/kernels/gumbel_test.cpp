@@ -175,8 +175,9 @@ TEST_CASE("gumbel_field: keys that differ by fold_in or by one are independent")
 
 TEST_CASE("gumbel_field: independent of the uniform numbers of the same key") {
     constexpr int n = 100'000;
-    const double r = correlation([](int k) { return gumbel_field{random_key(k)}(0); },
-                                 [](int k) { return random_key(k).uniform(0); }, n);
+    const double r =
+        correlation([](int k) { return gumbel_field{random_key{std::uint64_t(k)}}(0); },
+                    [](int k) { return random_key{std::uint64_t(k)}.uniform(0); }, n);
     CHECK(std::abs(r) < 4.5 / std::sqrt(n));
 }
 
