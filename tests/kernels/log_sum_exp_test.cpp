@@ -59,7 +59,7 @@ TEMPLATE_TEST_CASE("log_sum_exp: within its bound at every temperature", "", flo
 
 TEMPLATE_TEST_CASE("log_sum_exp: within its bound when one entry stands above many equal ones", "",
                    float, double) {
-    for (const double below : {0.1, 1.1, 3.3, 7.7, 11.7, 15.3})
+    for (const double below : {0.1, 1.1, 3.3, 7.7, 11.7, 15.3, 16.64, 16.7, 17.4})
         for (const double temperature : {1.0, 0.7}) {
             std::vector<TestType> row(49152, static_cast<TestType>(-below));
             row[777] = 0;
@@ -113,7 +113,8 @@ TEMPLATE_TEST_CASE("log_sum_exp: huge, tiny and far-apart entries neither overfl
     CHECK(log_sum_exp(std::vector<TestType>{huge, -huge}) == large);
     CHECK(log_sum_exp(std::vector<TestType>{-huge, -huge}) == -large);
     CHECK(std::abs(log_sum_exp(std::vector<TestType>(8, denormal)) - std::log(8.0)) < 1e-12);
-    CHECK(log_sum_exp(std::vector<TestType>{TestType{500}, TestType{300}}) == 500);
+    CHECK(std::abs(log_sum_exp(std::vector<TestType>{TestType{500}, TestType{300}}) - 500) <=
+          bound<TestType>);
 }
 
 TEMPLATE_TEST_CASE("log_sum_exp: a row that is not aligned gives the same", "", float, double) {

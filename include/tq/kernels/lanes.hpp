@@ -85,6 +85,7 @@ constexpr float float_of_order(std::int64_t order) noexcept {
 /// The loops of one instruction set; lanes.inc says what each does.
 struct lane_kernels {
     std::size_t lanes;
+    bool rounds_once;  // exponents are x * scale - float(reference * scale), rounded once
     void (*maxima)(const float* x, std::size_t blocks, float* maxima) noexcept;
     bool (*maxima_nan)(const float* x, std::size_t blocks, float* maxima) noexcept;
     chunk_summary (*exp_maxima)(const float* x, std::size_t blocks, float scale, float reference,

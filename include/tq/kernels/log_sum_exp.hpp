@@ -17,7 +17,8 @@ namespace kernel_detail {
 
 /// The running sum of exp(logit / temperature) over a row, block by block, in one read.
 ///
-/// The sum is kept as sum 2^((x - reference) * scale), scale = float(log2(e) / temperature). The
+/// The sum is kept as sum 2^(x * scale - offset), scale = float(log2(e) / temperature) and offset =
+/// reference * scale, as it was rounded: that is what makes the result exact to 3e-7. The
 /// reference is the largest entry of the first chunk; only where a later chunk rises more than a
 /// factor of 4 above it, it moves and that chunk is done again: the exponents of the terms that
 /// matter stay small, and so do their rounding errors. What scale is off by is put right at the end,
@@ -74,21 +75,19 @@ public:
     }
     /// The part of the sum that one entry is.
     [[nodiscard]] double weight(float x) const noexcept {
-        return std::exp2((static_cast<double>(x) - static_cast<double>(reference_)) *
-                         static_cast<double>(scale_));
+        return std::exp2(static_cast<double>(x) * static_cast<double>(scale_) - offset_);
     }
     /// The logit of a given weight.
     [[nodiscard]] double logit_of(double weight) const noexcept {
-        return static_cast<double>(reference_) + std::log2(weight) / static_cast<double>(scale_);
+        return (std::log2(weight) + offset_) / static_cast<double>(scale_);
     }
 
     /// log sum exp(x / temperature) of what was added, if in_range().
     [[nodiscard]] double value() const noexcept {
         if (any_nan()) return std::numeric_limits<double>::quiet_NaN();
         if (std::isinf(top_)) return static_cast<double>(top_);
-        const double top = static_cast<double>(top_), rise = top - static_cast<double>(reference_);
         const double scale_error = static_cast<double>(scale_) * ln2 - 1 / temperature_;
-        return static_cast<double>(reference_) / temperature_ + std::log(sum_) - scale_error * rise;
+        return ln2 * offset_ + std::log(sum_) - scale_error * static_cast<double>(top_);
     }
 
 private:
@@ -97,9 +96,13 @@ private:
     [[nodiscard]] bool has_reference() const noexcept { return !std::isinf(reference_); }
 
     double move_reference() noexcept {
-        const double shrunk = has_reference() ? 1 / weight(top_) : 1.0;
+        const bool first = !has_reference();
+        const double before = offset_;
         reference_ = top_;
         in_range_ = std::abs(top_ * scale_) < 1e30F;
+        offset_ = lanes_->rounds_once ? static_cast<double>(top_ * scale_)
+                                      : static_cast<double>(top_) * static_cast<double>(scale_);
+        const double shrunk = first ? 1.0 : std::exp2(before - offset_);
         sum_ *= shrunk;
         return shrunk;
     }
@@ -109,7 +112,7 @@ private:
     float scale_;
     bool in_range_, any_nan_ = false;
     float top_ = -std::numeric_limits<float>::infinity(), reference_ = top_;
-    double sum_ = 0;
+    double offset_ = 0, sum_ = 0;
 };
 
 /// Calls add(first block, blocks, values) for the blocks [first, end), 16 at a time.
