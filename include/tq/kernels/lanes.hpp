@@ -26,12 +26,13 @@
 namespace tq::inline TQSTAR_KERNEL_ABI::kernel_detail {
 
 inline constexpr std::size_t block_size = 128;  // entries that are looked at together or not at all
-inline constexpr std::size_t chunk_blocks = 16;  // blocks whose exponentials share one sum in float
+inline constexpr std::size_t chunk_blocks = 16;  // blocks that are scanned in one call
 
-/// Sum of exponentials and largest entry of some blocks.
-struct chunk_summary {
+/// Sum of exponentials and largest entry of some blocks, and how many blocks these are.
+struct exp_sum {
     double sum;
     float top;
+    std::size_t blocks;
 };
 
 /// Whose noise: the token of the first entry, and the halves of the field's key.
@@ -88,8 +89,8 @@ struct lane_kernels {
     bool rounds_once;  // exponents are x * scale - float(reference * scale), rounded once
     void (*maxima)(const float* x, std::size_t blocks, float* maxima) noexcept;
     bool (*maxima_nan)(const float* x, std::size_t blocks, float* maxima) noexcept;
-    chunk_summary (*exp_maxima)(const float* x, std::size_t blocks, float scale, float reference,
-                                float* maxima) noexcept;
+    exp_sum (*exp_maxima)(const float* x, std::size_t blocks, float scale, float reference,
+                          float limit, float* maxima) noexcept;
     bool (*noise_maxima)(const float* x, std::size_t blocks, float scale, noise_key key,
                          float* maxima) noexcept;
     float (*kth_bound)(float* values, std::size_t size, std::size_t k) noexcept;

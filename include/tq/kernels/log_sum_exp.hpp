@@ -18,11 +18,10 @@ namespace kernel_detail {
 /// The running sum of exp(logit / temperature) over a row, block by block, in one read.
 ///
 /// The sum is kept as sum 2^(x * scale - offset), scale = float(log2(e) / temperature) and offset =
-/// reference * scale, as it was rounded: that is what makes the result exact to 3e-7. The
-/// reference is the largest entry of the first chunk; only where a later chunk rises more than a
-/// factor of 4 above it, it moves and that chunk is done again: the exponents of the terms that
-/// matter stay small, and so do their rounding errors. What scale is off by is put right at the end,
-/// to first order.
+/// reference * scale, as it was rounded. The reference is an entry no more than a factor of 4 below
+/// the largest so far; a block that rises above that moves it and is done again: the exponents of the
+/// terms that matter stay small, and so do their rounding errors. What scale is off by is put right
+/// at the end, to first order.
 class partition_sum {
 public:
     explicit partition_sum(double temperature, const lane_kernels& lanes = best_lanes()) noexcept
@@ -31,34 +30,30 @@ public:
           scale_{static_cast<float>(log2_e / temperature)},
           in_range_{scale_ > 1e-6F && scale_ < 1e6F} {}
 
-    /// Adds up to 16 blocks and writes their maxima. The sums before are to be multiplied by the
-    /// result (nearly always 1).
+    /// Adds blocks and writes their maxima. The sums before are to be multiplied by the result
+    /// (nearly always 1).
     double add(const float* x, std::size_t blocks, float* maxima) noexcept {
-        if (!in_range_ || !has_reference()) {
-            any_nan_ |= lanes_->maxima_nan(x, blocks, maxima);
-            top_ = std::max(top_, *std::max_element(maxima, maxima + blocks));
-            if (!in_range_ || std::isinf(top_)) return 1;
-            move_reference();
-            if (!in_range_) return 1;
-        }
-        chunk_summary chunk = lanes_->exp_maxima(x, blocks, scale_, reference_, maxima);
         double shrunk = 1;
-        if (chunk.top > top_) {
-            top_ = chunk.top;
-            if (std::isinf(top_)) {
-                any_nan_ |= lanes_->maxima_nan(x, blocks, maxima);
-                return 1;
-            }
-            if ((top_ - reference_) * scale_ > 2) {
-                shrunk = move_reference();
-                if (!in_range_) {
-                    any_nan_ |= lanes_->maxima_nan(x, blocks, maxima);
-                    return 1;
+        for (std::size_t done = 0; done < blocks;) {
+            const float* rest = x + done * block_size;
+            if (!counting()) {
+                any_nan_ |= lanes_->maxima_nan(rest, 1, maxima + done);
+                top_ = std::max(top_, maxima[done]);
+                if (!has_reference() && in_range_ && !std::isinf(top_)) move_reference();
+                if (!counting()) {
+                    ++done;
+                    continue;
                 }
-                chunk = lanes_->exp_maxima(x, blocks, scale_, reference_, maxima);
             }
+            const exp_sum part =
+                lanes_->exp_maxima(rest, blocks - done, scale_, reference_, limit_, maxima + done);
+            sum_ += part.sum;
+            top_ = std::max(top_, part.top);
+            done += part.blocks;
+            if (done == blocks) break;
+            top_ = maxima[done];  // the next block rises above the limit
+            if (!std::isinf(top_)) shrunk *= move_reference();
         }
-        sum_ += chunk.sum;
         return shrunk;
     }
 
@@ -71,7 +66,7 @@ public:
     /// The part of the sum that one block is.
     [[nodiscard]] double block_sum(const float* x) const noexcept {
         float maximum;
-        return lanes_->exp_maxima(x, 1, scale_, reference_, &maximum).sum;
+        return lanes_->exp_maxima(x, 1, scale_, reference_, limit_, &maximum).sum;
     }
     /// The part of the sum that one entry is.
     [[nodiscard]] double weight(float x) const noexcept {
@@ -93,12 +88,17 @@ public:
 private:
     static constexpr double log2_e = 1.44269504088896341;
 
+    /// Is there a reference, is it usable, and has no +inf made the sum infinite?
+    [[nodiscard]] bool counting() const noexcept {
+        return has_reference() && in_range_ && !std::isinf(top_);
+    }
     [[nodiscard]] bool has_reference() const noexcept { return !std::isinf(reference_); }
 
     double move_reference() noexcept {
         const bool first = !has_reference();
         const double before = offset_;
         reference_ = top_;
+        limit_ = top_ + 2 / scale_;
         in_range_ = std::abs(top_ * scale_) < 1e30F;
         offset_ = lanes_->rounds_once ? static_cast<double>(top_ * scale_)
                                       : static_cast<double>(top_) * static_cast<double>(scale_);
@@ -111,7 +111,7 @@ private:
     double temperature_;
     float scale_;
     bool in_range_, any_nan_ = false;
-    float top_ = -std::numeric_limits<float>::infinity(), reference_ = top_;
+    float top_ = -std::numeric_limits<float>::infinity(), reference_ = top_, limit_ = top_;
     double offset_ = 0, sum_ = 0;
 };
 
