@@ -170,6 +170,21 @@ TEST_CASE("lanes: top_k is that of a stable sort") {
             }
 }
 
+TEST_CASE("lanes: one NaN in the fused scan hides nothing else, wherever it is") {
+    for (const auto* lanes : runnable())
+        for (std::size_t where = 0; where < 300; ++where) {
+            row_of row = logits(300, 8);
+            row[0] = 20, row[140] = 30, row[299] = 25;
+            row[where] = not_a_number;
+            std::vector<tq::scored_token> expected(6), best(6);
+            kernel::top_k(row, expected, *lanes);
+            kernel::partition_sum sum{1, *lanes};
+            CHECK(kernel::top_k_and_sum(row, best, sum, *lanes) == 6);
+            if (best != expected) FAIL_CHECK(lanes->lanes << " lanes, NaN at " << where);
+            CHECK(std::isnan(sum.value()));
+        }
+}
+
 TEST_CASE("lanes: the noise of a block is bounded from above, and hardly more") {
     const tq::gumbel_field field{tq::random_key{12}};
     for (const auto* lanes : runnable())

@@ -91,7 +91,7 @@ public:
     bool visit_from(Limit limit, Visit visit) const noexcept {
         bool any_nan = false;
         float bounds[chunk_blocks];
-        for_each_chunk(blocks_, 0, blocks_.size(),
+        for_each_chunk(blocks_, 0, blocks_.size(), chunk_blocks,
                        [&](std::size_t first, std::size_t count, const float* values) {
                            any_nan |= bound(values, first, count, bounds);
                            for (std::size_t b = 0; b < count; ++b)

@@ -26,7 +26,7 @@
 namespace tq::inline TQSTAR_KERNEL_ABI::kernel_detail {
 
 inline constexpr std::size_t block_size = 128;  // entries that are looked at together or not at all
-inline constexpr std::size_t chunk_blocks = 16;  // blocks that are scanned in one call
+inline constexpr std::size_t chunk_blocks = 16;  // blocks behind one running sum of a sampler
 
 /// Sum of exponentials and largest entry of some blocks, and how many blocks these are.
 struct exp_sum {

@@ -49,6 +49,7 @@ public:
                 lanes_->exp_maxima(rest, blocks - done, scale_, reference_, limit_, maxima + done);
             sum_ += part.sum;
             top_ = std::max(top_, part.top);
+            if (std::isnan(part.sum)) lanes_->maxima_nan(rest, part.blocks, maxima + done);
             done += part.blocks;
             if (done == blocks) break;
             top_ = maxima[done];  // the next block rises above the limit
@@ -115,11 +116,12 @@ private:
     double offset_ = 0, sum_ = 0;
 };
 
-/// Calls add(first block, blocks, values) for the blocks [first, end), 16 at a time.
+/// Calls add(first block, blocks, values) for the blocks [first, end), at most `most` at a time.
 template <class Add>
-void for_each_chunk(const row_blocks& blocks, std::size_t first, std::size_t end, Add add) {
+void for_each_chunk(const row_blocks& blocks, std::size_t first, std::size_t end, std::size_t most,
+                    Add add) {
     while (first < end) {
-        const std::size_t count = blocks.run(first, end, chunk_blocks);
+        const std::size_t count = blocks.run(first, end, most);
         add(first, count, blocks[first]);
         first += count;
     }
@@ -146,10 +148,11 @@ template <class Real>
                                              const lane_kernels& lanes = best_lanes()) noexcept {
     const row_blocks blocks{row};
     partition_sum sum{temperature, lanes};
-    float maxima[chunk_blocks];
-    for_each_chunk(blocks, 0, blocks.size(), [&](std::size_t, std::size_t count, const float* x) {
-        sum.add(x, count, maxima);
-    });
+    constexpr std::size_t at_once = 128;
+    float maxima[at_once];
+    for_each_chunk(
+        blocks, 0, blocks.size(), at_once,
+        [&](std::size_t, std::size_t count, const float* x) { sum.add(x, count, maxima); });
     return sum.in_range() ? sum.value() : plain_log_sum_exp(row, temperature);
 }
 

@@ -66,12 +66,13 @@ private:
     void scan(const row_blocks& blocks, partition_sum& sum) {
         maxima_.resize((blocks.size() + 15) / 16 * 16);
         chunks_.clear();
-        for_each_chunk(blocks, 0, blocks.size(), [&](std::size_t b, std::size_t n, const float* x) {
-            const double shrunk = sum.add(x, n, maxima_.data() + b);
-            if (shrunk != 1)
-                for (chunk& before : chunks_) before.sum *= shrunk;
-            chunks_.push_back({b, n, sum.sum()});
-        });
+        for_each_chunk(blocks, 0, blocks.size(), kernel_detail::chunk_blocks,
+                       [&](std::size_t b, std::size_t n, const float* x) {
+                           const double shrunk = sum.add(x, n, maxima_.data() + b);
+                           if (shrunk != 1)
+                               for (chunk& before : chunks_) before.sum *= shrunk;
+                           chunks_.push_back({b, n, sum.sum()});
+                       });
         std::fill(maxima_.begin() + static_cast<std::ptrdiff_t>(blocks.size()), maxima_.end(),
                   -infinity);
     }

@@ -121,9 +121,10 @@ inline std::size_t top_k_and_sum(logits_view logits, std::span<scored_token> bes
     best_entries entries{best, lanes};
     for (std::size_t first = 0; first < blocks.size();) {
         const std::size_t end = std::min(first + best_entries::segment_blocks, blocks.size());
-        for_each_chunk(blocks, first, end, [&](std::size_t b, std::size_t count, const float* x) {
-            sum.add(x, count, entries.maxima() + (b - first));
-        });
+        for_each_chunk(blocks, first, end, end - first,
+                       [&](std::size_t b, std::size_t count, const float* x) {
+                           sum.add(x, count, entries.maxima() + (b - first));
+                       });
         entries.take(blocks, first, end - first);
         first = end;
     }
