@@ -18,6 +18,10 @@
 
 #include "eigen.hpp"
 
+#if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__
+#error "tq relies on IEEE infinities and NaN: compile without -ffinite-math-only"
+#endif
+
 #ifdef __x86_64__
 #define TQSTAR_DISPATCH_X86
 #include <immintrin.h>
