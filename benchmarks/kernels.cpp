@@ -121,8 +121,7 @@ public:
 
     tq::token_id operator()(tq::logits_view row) {
         candidates_.resize(row.size());
-        for (std::size_t i = 0; i < row.size(); ++i)
-            candidates_[i] = {static_cast<llama_token>(i), row[i], 0.0F};
+        portable::fill(row, candidates_.data());
         llama_token_data_array array{candidates_.data(), row.size(), -1, false};
         llama_sampler_apply(chain_, &array);
         kept_ = array.size;
@@ -275,6 +274,7 @@ times run_table(const row_store& rows, std::size_t in_turn, std::size_t k, std::
     std::vector<tq::scored_token> best(k);
     std::vector<tq::token_id> order, tokens(k);
     llama_chain chain{static_cast<std::int32_t>(k)}, dist{0};
+    std::vector<llama_token_data> candidates;
     tq::row_sampler sampler{{}};
     std::uint64_t draws = 0;
     const tq::random_key key{7};
@@ -303,6 +303,12 @@ times run_table(const row_store& rows, std::size_t in_turn, std::size_t k, std::
              partial_sort(row, order, k);
              return static_cast<double>(order[0]);
          }},
+        {"llama fill",
+         [&](auto row) {
+             candidates.resize(row.size());
+             portable::fill(row, candidates.data());
+             return static_cast<double>(candidates.front().logit);
+         }},
         {"llama chain", [&](auto row) { return static_cast<double>(chain(row)); }},
         {"llama dist", [&](auto row) { return static_cast<double>(dist(row)); }},
     };
@@ -312,10 +318,10 @@ times run_table(const row_store& rows, std::size_t in_turn, std::size_t k, std::
     return result;
 }
 
-constexpr const char* columns[] = {"read",       "topk",        "topk -O2",     "topk+draw",
-                                   "fused",      "fused -O2",   "sample",       "sample -O2",
-                                   "gumbel",     "Eigen lse",   "partial_sort", "llama chain",
-                                   "llama dist", "torch fused", "torch sample"};
+constexpr const char* columns[] = {"read",        "topk",       "topk -O2",     "topk+draw",
+                                   "fused",       "fused -O2",  "sample",       "sample -O2",
+                                   "gumbel",      "Eigen lse",  "partial_sort", "llama fill",
+                                   "llama chain", "llama dist", "torch fused",  "torch sample"};
 
 void print_header() {
     fmt::print("{:>7} {:>4} {:<9}", "V", "k", "rows");

@@ -39,4 +39,9 @@ tq::token_id sample(tq::logits_view row, double u) {
     return sampler(row, u);
 }
 
+void fill(tq::logits_view row, llama_token_data* candidates) {
+    for (std::size_t i = 0; i < row.size(); ++i)
+        candidates[i] = {static_cast<llama_token>(i), row[i], 0.0F};
+}
+
 }  // namespace portable
