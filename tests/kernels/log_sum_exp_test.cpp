@@ -28,12 +28,19 @@ template <class Real>
 constexpr double bound = std::is_same_v<Real, float> ? bound_of("log_sum_exp", "float")
                                                      : bound_of("log_sum_exp", "double");
 
+template <class Real>
+double bound_at(double temperature) {
+    return std::is_same_v<Real, double> || temperature == 1
+               ? bound<Real>
+               : bound_of("log_sum_exp", "float at other temperatures");
+}
+
 }  // namespace
 
 TEMPLATE_TEST_CASE("log_sum_exp: within its bound of long double at every size", "", float,
                    double) {
     for (const std::size_t size :
-         {1U, 2U, 3U, 15U, 16U, 17U, 255U, 256U, 257U, 1000U, 49152U, 128256U})
+         {1U, 2U, 3U, 15U, 16U, 17U, 255U, 256U, 257U, 1000U, 49152U, 262144U})
         for (const double spread : {1.0, 20.0, 200.0}) {
             const std::vector<TestType> row = random_row<TestType>(size, size, -spread, 0);
             INFO("size " << size << ", spread " << spread);
@@ -46,18 +53,18 @@ TEMPLATE_TEST_CASE("log_sum_exp: within its bound at every temperature", "", flo
         for (std::uint64_t seed = 0; seed < 10; ++seed) {
             const auto row = random_row<TestType>(2000, seed, -25 * std::min(temperature, 4.0), 3);
             INFO("temperature " << temperature);
-            CHECK(error_of(row, temperature) <= bound<TestType>);
+            CHECK(error_of(row, temperature) <= bound_at<TestType>(temperature));
         }
 }
 
 TEMPLATE_TEST_CASE("log_sum_exp: within its bound when one entry stands above many equal ones", "",
                    float, double) {
-    for (const double below : {0.1, 1.1, 3.3, 7.7, 11.7, 15.3})
+    for (const double below : {0.1, 1.1, 3.3, 7.7, 11.7, 15.3, 16.64, 16.7, 17.4})
         for (const double temperature : {1.0, 0.7}) {
             std::vector<TestType> row(49152, static_cast<TestType>(-below));
             row[777] = 0;
             INFO("below " << below << ", temperature " << temperature);
-            CHECK(error_of(row, temperature) <= bound<TestType>);
+            CHECK(error_of(row, temperature) <= bound_at<TestType>(temperature));
         }
 }
 
@@ -106,7 +113,8 @@ TEMPLATE_TEST_CASE("log_sum_exp: huge, tiny and far-apart entries neither overfl
     CHECK(log_sum_exp(std::vector<TestType>{huge, -huge}) == large);
     CHECK(log_sum_exp(std::vector<TestType>{-huge, -huge}) == -large);
     CHECK(std::abs(log_sum_exp(std::vector<TestType>(8, denormal)) - std::log(8.0)) < 1e-12);
-    CHECK(log_sum_exp(std::vector<TestType>{TestType{500}, TestType{300}}) == 500);
+    CHECK(std::abs(log_sum_exp(std::vector<TestType>{TestType{500}, TestType{300}}) - 500) <=
+          bound<TestType>);
 }
 
 TEMPLATE_TEST_CASE("log_sum_exp: a row that is not aligned gives the same", "", float, double) {

@@ -197,3 +197,75 @@ TEST_CASE("row_sampler: rows of different sizes through one sampler do not distu
         for (const double u : {0.1, 0.5, 0.9}) CHECK(used(row, u) == fresh(row, u));
     }
 }
+
+TEST_CASE("row_sampler: draws follow the cut softmax at every min_p") {
+    const row_of row = tq::test::random_row<float>(300, 5, -4, 1);
+    for (const double min_p : {0.02, 0.3, 1.0})
+        for (const double top_p : {1.0, 0.4}) {
+            const sampling_rule rule{.temperature = 1.3, .top_p = top_p};
+            std::vector<double> p = exact_probabilities(row, rule);
+            const double bar = min_p * *std::ranges::max_element(p);
+            double total = 0;
+            for (double& x : p) total += x = x < bar * (1 - 1e-9) ? 0 : x;
+            for (double& x : p) x /= total;
+            row_sampler sampler{rule, min_p};
+            std::vector<std::size_t> counts(row.size());
+            for (std::uint64_t i = 0; i < 20'000; ++i)
+                ++counts[static_cast<std::size_t>(sampler(row, tq::random_key{14}.uniform(i)))];
+            INFO("min_p " << min_p << ", top_p " << top_p);
+            const auto result = tq::test::chi_square(counts, p);
+            CHECK((result.degrees == 0 || result.plausible()));
+        }
+}
+
+TEST_CASE("row_sampler: a nucleus of thousands of tokens is the one of a sort") {
+    const row_of row = tq::test::random_row<float>(20'000, 6, -3, 0);
+    for (const double top_p : {0.1, 0.9, 0.999}) {
+        const sampling_rule rule{.temperature = 1.5, .top_p = top_p};
+        const std::vector<double> p = exact_probabilities(row, rule);
+        row_sampler sampler{rule};
+        double below = 0;  // u is the distribution function, in the order of the tokens
+        for (std::size_t i = 0; i < row.size(); ++i) {
+            if (p[i] > 0 && i % 7 == 0)
+                if (const auto drawn = sampler(row, below + p[i] / 2);
+                    drawn != static_cast<tq::token_id>(i))
+                    FAIL_CHECK("top_p " << top_p << ": " << drawn << " instead of " << i);
+            below += p[i];
+        }
+    }
+}
+
+TEST_CASE("row_sampler: on long rows u is the distribution function") {
+    row_of row = tq::test::random_row<float>(50'000, 7, -9, 0);
+    row[40'000] = 60;  // the chunks before it shrink
+    row[45'000] = 61;
+    for (std::size_t i = 41'000; i < 44'000; ++i) row[i] = -inf;
+    for (const double temperature : {1.0, 30.0}) {
+        const std::vector<double> p =
+            exact_probabilities(row, {.temperature = temperature, .top_p = 1});
+        row_sampler sampler{{.temperature = temperature, .top_p = 1}};
+        double below = 0;
+        for (std::size_t i = 0; i < row.size(); ++i) {
+            if (p[i] > 1e-5 && (i % 11 == 0 || p[i] > 0.01)) {
+                const auto drawn = sampler(row, below + p[i] / 2);
+                if (drawn != static_cast<tq::token_id>(i)) FAIL_CHECK(drawn << " instead of " << i);
+            }
+            below += p[i];
+        }
+        CHECK(sampler(row, largest_u) == (temperature == 1.0 ? 45'000 : 49'999));
+    }
+}
+
+TEST_CASE("row_sampler: temperatures and logits beyond the range of float") {
+    const row_of row{1, 2, 2, 0};
+    for (const double top_p : {1.0, 0.6}) {
+        row_sampler cold{{.temperature = 1e-9, .top_p = top_p}};
+        CHECK(cold(row, 0.1) == 1);
+        CHECK(cold(row, 0.9) == 2);
+    }
+    row_sampler hot{{.temperature = 1e9, .top_p = 1}};
+    CHECK(hot(row, 0.9) == 3);
+    CHECK(row_sampler{{}}(row_of{-3e38F, 3e38F, -inf}, 0.5) == 1);
+    CHECK(row_sampler{{}}(row_of{-3e38F, -2e38F}, 0.5) == 1);
+    CHECK(row_sampler{{}}(row_of{3e38F, not_a_number}, 0.5) == tq::no_token);
+}

@@ -7,7 +7,6 @@
 // instructions) and evaluate the true score only where the bound reaches what is sought.
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -18,6 +17,7 @@
 #include "../core/token.hpp"
 #include "argmax.hpp"
 #include "log_sum_exp.hpp"
+#include "row_blocks.hpp"
 
 namespace tq::inline TQSTAR_KERNEL_ABI {
 
@@ -28,9 +28,6 @@ namespace tq::inline TQSTAR_KERNEL_ABI {
 /// h is a keyed permutation of the 32-bit integers (two integer finalisers, the key's halves added
 /// before each), so that no two tokens share a value; the halves are Philox bits of the key, so that
 /// neighbouring seeds are as good as fold_in. The values lie on 2^32 points in [-3.14, 22.88].
-///
-/// Source of the finalisers: Wellons, "Prospecting for hash functions" (lowbias32), and Appleby's
-/// MurmurHash3 (fmix32).
 /// threads: a value; copy and share it freely. The same for every compiler and every -m flag.
 class gumbel_field {
 public:
@@ -44,27 +41,10 @@ public:
 
     /// The 32 bits behind a token's noise, which rises with them.
     [[nodiscard]] constexpr std::uint32_t hash(token_id token) const noexcept {
-        return mix(static_cast<std::uint32_t>(token), low(), high());
+        return kernel_detail::mixed_bits(static_cast<std::uint32_t>(token), low(), high());
     }
 
-    /// The permutation; `Word` is an unsigned 32-bit integer or a vector of them.
-    template <class Word>
-    [[nodiscard]] static constexpr Word mix(Word x, std::uint32_t low,
-                                            std::uint32_t high) noexcept {
-        x += low;
-        x ^= x >> 16;
-        x *= 0x7feb352dU;
-        x ^= x >> 15;
-        x *= 0x846ca68bU;
-        x ^= x >> 16;
-        x += high;
-        x ^= x >> 16;
-        x *= 0x85ebca6bU;
-        x ^= x >> 13;
-        x *= 0xc2b2ae35U;
-        return x ^ (x >> 16);
-    }
-
+    /// The halves of the 64 bits that the permutation is keyed with.
     [[nodiscard]] constexpr std::uint32_t low() const noexcept {
         return static_cast<std::uint32_t>(bits_);
     }
@@ -87,16 +67,14 @@ struct scored_survivor {
 namespace kernel_detail {
 
 /// Scores logit / temperature + noise of one row, and upper bounds of them.
-///
-/// The bound of the noise: g = -log(-log u) <= -log(1 - u), and log2(1 - u) is at least the number
-/// whose bits, read as an integer, are those of the float 1 - u (linear between powers of two).
 class gumbel_scores {
 public:
-    static constexpr std::size_t block_size = 128;
-
-    gumbel_scores(logits_view row, const gumbel_field* field, double temperature) noexcept
+    gumbel_scores(logits_view row, const gumbel_field* field, double temperature,
+                  const lane_kernels& lanes = best_lanes()) noexcept
         : row_{row},
+          blocks_{row},
           field_{field},
+          lanes_{&lanes},
           temperature_{temperature},
           scale_{static_cast<float>(1.0 / temperature)},
           bounded_{temperature > 1e-30 && temperature < 1e30} {}
@@ -107,79 +85,60 @@ public:
         return static_cast<double>(row_[i]) / temperature_ + noise;
     }
 
-    /// Calls visit(token, score) for every token whose score reaches limit(), perhaps for a few
-    /// more, in order. Returns false if the row has a NaN.
+    /// Calls visit(token, score) for every token whose score reaches limit(), in order. Returns false
+    /// if the row has a NaN.
     template <class Limit, class Visit>
     bool visit_from(Limit limit, Visit visit) const noexcept {
         bool any_nan = false;
-        for (std::size_t i = 0; i < row_.size(); i += block_size) {
-            const std::size_t end = std::min(i + block_size, row_.size());
-            if (bounded_ && block_bound(i, end, any_nan) < lowered(limit())) continue;
-            for (std::size_t j = i; j < end; ++j) {
-                any_nan |= std::isnan(row_[j]);
-                if (bounded_ && bound(row_[j], static_cast<std::uint32_t>(j)) < lowered(limit()))
-                    continue;
-                if (const double score = (*this)(j); score >= limit())
-                    visit(static_cast<token_id>(j), score);
-            }
-        }
+        float bounds[chunk_blocks];
+        for_each_chunk(blocks_, 0, blocks_.size(), chunk_blocks,
+                       [&](std::size_t first, std::size_t count, const float* values) {
+                           any_nan |= bound(values, first, count, bounds);
+                           for (std::size_t b = 0; b < count; ++b)
+                               if (!bounded_ || bounds[b] >= lowered(limit()))
+                                   look_into(first + b, limit, visit);
+                       });
         return !any_nan;
     }
 
 private:
-    using floats [[gnu::vector_size(16)]] = float;
-    using words [[gnu::vector_size(16)]] = std::uint32_t;
-    using integers [[gnu::vector_size(16)]] = std::int32_t;
-    static constexpr std::size_t lanes = 4;
-    static constexpr double ln2 = 0.693147180559945309;
-
     /// What a bound has to stay below for its score to be surely below `limit`: room for the
     /// rounding of a bound (2e-5, and 3 ulp of logit / temperature).
     [[nodiscard]] static float lowered(double limit) noexcept {
         constexpr double lowest = -1e37;  // below, logit / temperature may overflow in float
         if (limit < lowest) return -std::numeric_limits<float>::infinity();
+        if (limit > -lowest) return static_cast<float>(-lowest);
         return static_cast<float>(limit - 1e-3 - 1e-6 * std::abs(limit));
     }
 
-    /// Upper bound of the noise of the given hashes, but for rounding.
-    [[nodiscard]] static floats noise_bound(words hash) noexcept {
-        const floats below_one = __builtin_convertvector((integers)(~hash >> 1), floats);  // * 2^31
-        const floats exponent = __builtin_convertvector((integers)below_one, floats);      // * 2^23
-        return static_cast<float>((127 + 31) * ln2) - exponent * static_cast<float>(ln2 * 0x1p-23);
-    }
-    [[nodiscard]] float bound(float logit, std::uint32_t token) const noexcept {
-        if (!field_) return logit * scale_;
-        const words hash = words{} + field_->hash(static_cast<token_id>(token));
-        return logit * scale_ + noise_bound(hash)[0];
+    /// Writes an upper bound of the scores in each block; true: there is a NaN.
+    bool bound(const float* values, std::size_t first, std::size_t count,
+               float* bounds) const noexcept {
+        if (field_)
+            return lanes_->noise_maxima(
+                values, count, scale_,
+                {static_cast<std::uint32_t>(first * block_size), field_->low(), field_->high()},
+                bounds);
+        const bool any_nan = lanes_->maxima_nan(values, count, bounds);
+        for (std::size_t b = 0; b < count; ++b) bounds[b] *= scale_;
+        return any_nan;
     }
 
-    /// The largest bound of a block; a NaN in it is noted.
-    [[nodiscard]] float block_bound(std::size_t begin, std::size_t end, bool& nan) const noexcept {
-        alignas(16) float padded[block_size];
-        const float* values = row_.data() + begin;
-        if (end - begin < block_size) {
-            std::fill_n(std::copy(values, values + (end - begin), padded),
-                        block_size - (end - begin), -std::numeric_limits<float>::infinity());
-            values = padded;
+    template <class Limit, class Visit>
+    void look_into(std::size_t block, Limit limit, Visit visit) const noexcept {
+        const std::size_t begin = block * block_size;
+        for (std::size_t i = begin; i < std::min(begin + block_size, row_.size()); ++i) {
+            const float noise = field_ ? noise_bound(field_->hash(static_cast<token_id>(i))) : 0.0F;
+            if (bounded_ && row_[i] * scale_ + noise < lowered(limit())) continue;
+            if (const double score = (*this)(i); score >= limit())
+                visit(static_cast<token_id>(i), score);
         }
-        const auto first = static_cast<std::uint32_t>(begin);
-        words tokens{first, first + 1, first + 2, first + 3};
-        floats best = floats{} - std::numeric_limits<float>::infinity();
-        integers bad{};
-        for (std::size_t i = 0; i < block_size; i += lanes, tokens += std::uint32_t{lanes}) {
-            floats x;
-            __builtin_memcpy(&x, values + i, sizeof x);
-            bad |= x != x;
-            x *= scale_;
-            if (field_) x += noise_bound(gumbel_field::mix(tokens, field_->low(), field_->high()));
-            best = x > best ? x : best;
-        }
-        nan |= (bad[0] | bad[1] | bad[2] | bad[3]) != 0;
-        return std::max(std::max(best[0], best[1]), std::max(best[2], best[3]));
     }
 
     logits_view row_;
+    row_blocks blocks_;
     const gumbel_field* field_;
+    const lane_kernels* lanes_;
     double temperature_;
     float scale_;
     bool bounded_;
@@ -205,8 +164,10 @@ private:
 /// cost:   one read of the row and logarithms for a few dozen tokens; no allocation. Thread-safe.
 [[nodiscard]] inline token_id gumbel_argmax(logits_view row, const gumbel_field& field,
                                             double temperature = 1.0) noexcept {
-    if (temperature == 0.0)
-        return std::isnan(kernel_detail::max_or_nan(row)) ? no_token : argmax(row);
+    if (temperature == 0.0) {
+        const auto largest = kernel_detail::find_maximum(row);
+        return largest.any_nan ? no_token : largest.token;
+    }
     scored_survivor best{no_token, -std::numeric_limits<double>::infinity()};
     const bool defined = kernel_detail::gumbel_scores{row, &field, temperature}.visit_from(
         [&] { return best.score; },

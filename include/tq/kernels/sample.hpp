@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <vector>
 
@@ -14,94 +15,257 @@
 
 namespace tq::inline TQSTAR_KERNEL_ABI {
 
-/// Draws tokens from rows of logits by one rule (temperature, top_p).
+/// Draws tokens from rows of logits by one rule (temperature, top_p) and min_p.
 ///
-///     p_i ∝ exp(logit_i / temperature), cut to the smallest set of mass >= top_p
+///     p_i ∝ exp(logit_i / temperature), cut to the smallest set of mass >= top_p and to
+///     p_i >= min_p * max_j p_j (both measured before the other cuts)
 ///
-/// Exact inverse transform: the sums of 256 entries each are added up, the block that holds
-/// u * total is found, and only that block is walked through.
+/// Exact inverse transform, in the order of the tokens: the sums of 2,048 entries each are added up
+/// in one read, the chunk that holds u * total is found, in it the block, and in the block
+/// of 128 the token. A cut needs the largest entries only: the maxima of the blocks, kept from the
+/// first read, tell which blocks have any.
 ///
 /// edges: temperature 0 -> argmax; any NaN in the row, an empty row or nothing but -inf -> no_token;
-///        +inf takes all (the lowest one); a token of probability 0 is never drawn; nucleus ties ->
+///        +inf takes all (the lowest one); a token of probability 0 is never drawn; ties at a cut ->
 ///        the lower token is in first
-/// cost:  two reads and V exponentials (top_p < 1: besides, the top of the row is sorted). Allocates
-///        its workspace on the first row of a given size and never after.
+/// error: the distribution function is that of float exponentials, relative error 1e-6
+/// cost:  one read and V exponentials; top_p < 1 whose set is larger than 64 tokens, or min_p: a second
+///        read of the blocks that matter. No sort and no copy of the row. Allocates its workspace on
+///        the first row of a given size and never after.
 /// threads: one sampler per thread.
 class row_sampler {
 public:
-    explicit row_sampler(sampling_rule rule) noexcept : rule_{rule} {}
+    explicit row_sampler(sampling_rule rule, double min_p = 0.0) noexcept
+        : rule_{rule},
+          min_p_{min_p} {}
 
     /// The token at `u` in (0, 1) of the row's distribution function.
     [[nodiscard]] token_id operator()(logits_view row, double u) {
-        const float top = kernel_detail::max_or_nan(row);
-        if (std::isnan(top) || top == -std::numeric_limits<float>::infinity()) return no_token;
-        if (rule_.greedy() || std::isinf(top)) return argmax(row);
-        return rule_.top_p < 1.0 ? draw_nucleus(row, top, u) : draw_full(row, top, u);
+        if (rule_.greedy()) {
+            const auto best = kernel_detail::find_maximum(row);
+            return best.any_nan ? no_token : best.token;
+        }
+        const kernel_detail::row_blocks blocks{row};
+        kernel_detail::partition_sum sum{rule_.temperature};
+        scan(blocks, sum);
+        if (sum.any_nan() || sum.top() == -infinity) return no_token;
+        if (sum.top() == infinity) return argmax(row);
+        if (!sum.in_range()) return draw_plainly(row, sum.top(), u);
+        if (rule_.top_p < 1.0 || min_p_ > 0.0) return draw_above(blocks, cut(blocks, sum), sum, u);
+        const token_id drawn = draw_full(blocks, sum, u);
+        return drawn == no_token ? argmax(row) : drawn;
     }
 
 private:
-    [[nodiscard]] token_id draw_full(logits_view row, float top, double u) {
-        using kernel_detail::block_size;
-        const float scale = static_cast<float>(1.0 / rule_.temperature);
-        blocks_.clear();
-        double total = 0;
-        for (std::size_t i = 0; i < row.size(); i += block_size) {
-            total += kernel_detail::exp_sum(block(row, i), top, scale);
-            blocks_.push_back(total);
-        }
-        const double target = u * total;
-        const auto found = std::upper_bound(blocks_.begin(), blocks_.end(), target);
-        const auto index =
-            static_cast<std::size_t>(std::min(found, blocks_.end() - 1) - blocks_.begin());
-        const double before = index == 0 ? 0.0 : blocks_[index - 1];
-        return walk(row, index * block_size, top, target - before);
+    using row_blocks = kernel_detail::row_blocks;
+    using partition_sum = kernel_detail::partition_sum;
+    static constexpr float infinity = std::numeric_limits<float>::infinity();
+    static constexpr double almost_one = 1 - 0x1p-53;
+
+    /// Fills the maxima of the blocks and the running sums of the chunks.
+    void scan(const row_blocks& blocks, partition_sum& sum) {
+        maxima_.resize((blocks.size() + 15) / 16 * 16);
+        chunks_.clear();
+        for_each_chunk(blocks, 0, blocks.size(), kernel_detail::chunk_blocks,
+                       [&](std::size_t b, std::size_t n, const float* x) {
+                           const double shrunk = sum.add(x, n, maxima_.data() + b);
+                           if (shrunk != 1)
+                               for (chunk& before : chunks_) before.sum *= shrunk;
+                           chunks_.push_back({b, n, sum.sum()});
+                       });
+        std::fill(maxima_.begin() + static_cast<std::ptrdiff_t>(blocks.size()), maxima_.end(),
+                  -infinity);
     }
 
-    /// The entry of the block at `begin` where the running sum passes `target`.
-    [[nodiscard]] token_id walk(logits_view row, std::size_t begin, float top,
-                                double target) const noexcept {
-        token_id last = no_token;
-        double sum = 0;
-        const logits_view entries = block(row, begin);
-        for (std::size_t j = 0; j < entries.size(); ++j) {
-            const double weight = this->weight(entries[j], top);
-            if (weight <= 0) continue;
-            last = static_cast<token_id>(begin + j);
-            if ((sum += weight) > target) return last;
+    /// no_token if u falls where float knows no mass (u below 1e-30).
+    [[nodiscard]] token_id draw_full(const row_blocks& blocks, const partition_sum& sum,
+                                     double u) const noexcept {
+        const double target = std::min(u, almost_one) * sum.sum();
+        const auto found =
+            std::upper_bound(chunks_.begin(), chunks_.end(), target,
+                             [](double value, const chunk& entry) { return value < entry.sum; });
+        const double before = found == chunks_.begin() ? 0.0 : (found - 1)->sum;
+
+        // Each level takes its share of its own sum, so that no rounding pushes u past an end.
+        double sums[kernel_detail::chunk_blocks];
+        for (std::size_t b = 0; b < found->count; ++b) {
+            const bool possible = maxima_[found->first + b] > -infinity;
+            sums[b] = possible ? sum.block_sum(blocks[found->first + b]) : 0.0;
         }
-        return last == no_token ? argmax(row) : last;  // rounding pushed us past the block's end
+        const place block = find({sums, found->count}, (target - before) / (found->sum - before));
+        if (block.index == found->count) return no_token;
+        const float* values = blocks[found->first + block.index];
+        double weights[kernel_detail::block_size];
+        for (std::size_t j = 0; j < kernel_detail::block_size; ++j)
+            weights[j] = sum.weight(values[j]);
+        const std::size_t inside = find(weights, block.share).index;
+        return static_cast<token_id>((found->first + block.index) * kernel_detail::block_size +
+                                     inside);
     }
 
-    [[nodiscard]] token_id draw_nucleus(logits_view row, float top, double u) {
-        const double total = kernel_detail::scaled_sum(row, top, rule_.temperature);
+    /// Where in a list of weights the share u of their sum falls: the index, always of a positive
+    /// weight (the size of the list if there is none), and the share of that weight.
+    struct place {
+        std::size_t index;
+        double share;
+    };
+    [[nodiscard]] static place find(std::span<const double> weights, double u) noexcept {
+        double total = 0, running = 0;
+        for (const double weight : weights) total += weight;
+        const double target = std::min(u, almost_one) * total;
+        std::size_t last = weights.size();
+        for (std::size_t i = 0; i < weights.size(); ++i) {
+            if (!(weights[i] > 0)) continue;
+            last = i;
+            if (running + weights[i] > target) return {i, (target - running) / weights[i]};
+            running += weights[i];
+        }
+        return {last, almost_one};
+    }
+
+    /// The last entry that the cuts keep, in order of rank.
+    [[nodiscard]] scored_token cut(const row_blocks& blocks, const partition_sum& sum) {
+        const scored_token everything{std::numeric_limits<token_id>::max(),
+                                      std::numeric_limits<float>::lowest()};
+        scored_token last = everything;
+        if (min_p_ > 0.0) {
+            const double bar = static_cast<double>(sum.top()) +
+                               rule_.temperature * std::log(std::min(min_p_, 1.0));
+            last.logit = std::max(last.logit, static_cast<float>(bar));
+            if (static_cast<double>(last.logit) < bar)
+                last.logit = std::nextafter(last.logit, infinity);
+        }
+        if (rule_.top_p >= 1.0) return last;
+        const scored_token of_mass = nucleus(blocks, sum);
+        return kernel_detail::ranks_before(of_mass, last) ? of_mass : last;
+    }
+
+    /// The last entry of the smallest set of mass >= top_p.
+    [[nodiscard]] scored_token nucleus(const row_blocks& blocks, const partition_sum& sum) {
+        constexpr std::size_t few = 64;  // mostly enough
+        const double wanted = rule_.top_p * sum.sum();
+        largest_.resize(few);
+        kernel_detail::best_entries entries{largest_};
+        for (std::size_t first = 0; first < blocks.size();) {
+            const std::size_t n =
+                std::min(kernel_detail::best_entries::segment_blocks, blocks.size() - first);
+            std::copy_n(maxima_.data() + first, n, entries.maxima());
+            entries.take(blocks, first, n);
+            first += n;
+        }
+        largest_.resize(entries.finish());
         double mass = 0;
-        std::size_t size = 0;
-        for (std::size_t k = 64; mass < rule_.top_p * total; k *= 8) {
-            k = std::min(k, row.size());
-            nucleus_.resize(k);
-            const std::size_t found = top_k(row, nucleus_);
-            mass = 0;
-            for (size = 0; size < found && mass < rule_.top_p * total; ++size)
-                mass += weight(nucleus_[size].logit, top);
-            if (k == row.size()) break;
-        }
-        double sum = 0;
-        for (std::size_t i = 0; i < size; ++i)
-            if ((sum += weight(nucleus_[i].logit, top)) > u * mass) return nucleus_[i].token;
-        return nucleus_[size - 1].token;
+        for (const scored_token entry : largest_)
+            if ((mass += sum.weight(entry.logit)) >= wanted) return entry;
+        if (largest_.size() < few) return largest_.back();
+
+        // All that are left out weigh at most 1 - top_p, so those above this bar are enough.
+        const auto vocabulary = static_cast<double>(blocks.size() * kernel_detail::block_size);
+        const double bar = sum.logit_of((1 - rule_.top_p) * sum.sum() / vocabulary);
+        largest_.clear();
+        visit_from(blocks, {std::numeric_limits<token_id>::max(), static_cast<float>(bar - 1e-3)},
+                   [&](scored_token entry) {
+                       largest_.push_back(entry);
+                       return false;
+                   });
+        return last_of_mass(wanted, sum);
     }
 
-    [[nodiscard]] double weight(float logit, float top) const noexcept {
-        return std::exp((static_cast<double>(logit) - static_cast<double>(top)) /
-                        rule_.temperature);
+    /// Selection by mass: the first of largest_, in order of rank, where the mass reaches `wanted`.
+    [[nodiscard]] scored_token last_of_mass(double wanted, const partition_sum& sum) noexcept {
+        auto begin = largest_.begin(), end = largest_.end();
+        double before = 0;
+        while (end - begin > 1) {
+            const auto middle = begin + (end - begin) / 2;
+            std::nth_element(begin, middle, end, kernel_detail::ranks_before);
+            double mass = 0;
+            for (auto entry = begin; entry != middle; ++entry) mass += sum.weight(entry->logit);
+            if (before + mass >= wanted) {
+                end = middle;
+            } else {
+                before += mass;
+                begin = middle;
+            }
+        }
+        return *begin;
     }
-    [[nodiscard]] static logits_view block(logits_view row, std::size_t begin) noexcept {
-        return row.subspan(begin, std::min(kernel_detail::block_size, row.size() - begin));
+
+    [[nodiscard]] token_id draw_above(const row_blocks& blocks, scored_token cut,
+                                      const partition_sum& sum, double u) {
+        double mass = 0, running = 0;
+        visit_from(blocks, cut, [&](scored_token entry) {
+            mass += sum.weight(entry.logit);
+            return false;
+        });
+        token_id drawn = no_token;
+        visit_from(blocks, cut, [&](scored_token entry) {
+            const double weight = sum.weight(entry.logit);
+            if (weight > 0) drawn = entry.token;
+            return (running += weight) > u * mass;
+        });
+        return drawn;
     }
+
+    /// Calls visit(entry), in the order of the tokens, for the entries that rank at or before `cut`,
+    /// until it returns true.
+    template <class Visit>
+    void visit_from(const row_blocks& blocks, scored_token cut, Visit visit) const {
+        std::uint32_t inside[kernel_detail::block_size];
+        const float bar = kernel_detail::next_below(cut.logit);
+        for (std::size_t b = 0; b < blocks.size(); ++b) {
+            if (!(maxima_[b] > bar)) continue;
+            const float* values = blocks[b];
+            const std::size_t found =
+                kernel_detail::best_lanes().above(values, kernel_detail::block_size, bar, inside);
+            for (std::size_t j = 0; j < found; ++j) {
+                const scored_token entry{
+                    static_cast<token_id>(b * kernel_detail::block_size + inside[j]),
+                    values[inside[j]]};
+                if (!kernel_detail::ranks_before(cut, entry) && visit(entry)) return;
+            }
+        }
+    }
+
+    /// For temperatures and logits whose quotient float cannot hold: in double, with a sort.
+    [[nodiscard]] token_id draw_plainly(logits_view row, float top, double u) {
+        const auto weight = [&](scored_token entry) {
+            return std::exp((static_cast<double>(entry.logit) - static_cast<double>(top)) /
+                            rule_.temperature);
+        };
+        largest_.clear();
+        double total = 0, mass = 0;
+        for (std::size_t i = 0; i < row.size(); ++i)
+            if (row[i] > -infinity) {
+                largest_.push_back({static_cast<token_id>(i), row[i]});
+                total += weight(largest_.back());
+            }
+        std::sort(largest_.begin(), largest_.end(), kernel_detail::ranks_before);
+        std::size_t kept = 0;
+        while (kept < largest_.size() && mass < rule_.top_p * total &&
+               weight(largest_[kept]) >= min_p_)
+            mass += weight(largest_[kept++]);
+        largest_.resize(kept);
+        std::sort(largest_.begin(), largest_.end(),
+                  [](scored_token a, scored_token b) { return a.token < b.token; });
+        double running = 0;
+        token_id drawn = no_token;
+        for (const scored_token entry : largest_) {
+            if (weight(entry) > 0) drawn = entry.token;
+            if ((running += weight(entry)) > u * mass) break;
+        }
+        return drawn;
+    }
+
+    struct chunk {
+        std::size_t first, count;  // blocks
+        double sum;                // of all entries up to the end of this chunk
+    };
 
     sampling_rule rule_;
-    std::vector<double> blocks_;         // [ceil(V / 256)] running sums
-    std::vector<scored_token> nucleus_;  // [k] the top of the row
+    double min_p_;
+    std::vector<chunk> chunks_;          // [V / 2048]
+    std::vector<float> maxima_;          // [V / 128] of the blocks
+    std::vector<scored_token> largest_;  // the candidates of a cut
 };
 
 }  // namespace tq::inline TQSTAR_KERNEL_ABI
