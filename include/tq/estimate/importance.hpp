@@ -67,7 +67,7 @@ inline void refuse(weighted_estimate& estimate) noexcept {
         products.push_back(
             log_weights[i] == -infinity ? 0.0 : std::exp(log_weights[i] - top) * rewards[i]);
     value_estimate result = mean_estimate(products);
-    const auto scaled = [&](double x) { return x == 0 ? 0.0 : x * std::exp(top); };
+    const auto scaled = [&](double x) { return x == 0 || std::isinf(x) ? x : x * std::exp(top); };
     result.q = scaled(result.q);
     result.standard_error =
         std::isnan(result.standard_error) ? infinity : scaled(result.standard_error);
@@ -97,6 +97,15 @@ inline void refuse(weighted_estimate& estimate) noexcept {
     return std::max({value.standard_error, spread, std::abs(value.q - unweighted.q)});
 }
 
+/// Did the default rule (not a form or fall-back that was asked for) take power off the weights?
+[[nodiscard]] inline bool guarded(const weight_diagnostics& weights,
+                                  const weight_options& options) noexcept {
+    return options.form == weighting::self_normalised && weights.ess > 0 && weights.positive > 1 &&
+           (weights.used == weighting::tempered ||
+            (weights.used == weighting::unweighted &&
+             !(weights.collapsed && options.on_collapse == collapse_action::unweighted)));
+}
+
 }  // namespace detail
 
 /// Indirect transfer: the value under the optimum of r, from rollouts of a baseline,
@@ -104,11 +113,16 @@ inline void refuse(weighted_estimate& estimate) noexcept {
 ///     Q(s, z) = sum_k w_k r_k / sum_k w_k        (self_normalised; other forms: see weighting)
 ///
 /// The standard error is the delta method's, with the sample factor n / (n - 1): that of mean_estimate
-/// where weights are equal. It knows nothing of bias, which for self_normalised falls as 1 / n.
+/// where weights are equal. It knows nothing of the bias of self_normalised, which falls as 1 / n.
 ///
 /// With the default options the estimate follows the weights only as far as importance_guard allows
 /// (see form_of_estimate): with few rollouts or wild weights it is nearer to the unweighted mean, which
-/// is biased but far less noisy.
+/// is biased but far less noisy. What that takes off the value, as far as the rollouts tell, is part of
+/// the error then: error^2 = variance + (self-normalised value - value)^2.
+///
+/// The diagnostics see weights that are uneven, not those that are missing: a baseline that never visits
+/// what r wants gives even weights and a wrong Q. Rollouts of the policy itself in the mixture
+/// (balance_log_probability) are the cure.
 ///
 /// Source: self-normalised importance sampling of TQ*, arXiv 2405.20495 (indirect transfer); delta
 /// method: Owen, "Monte Carlo theory, methods and examples", chapter 9.
@@ -138,6 +152,10 @@ inline void refuse(weighted_estimate& estimate) noexcept {
     else
         result.value =
             detail::weighted_mean(rewards, detail::shares_of(chosen.log_weights, weights.power));
+    if (detail::guarded(weights, options))
+        result.value.standard_error = std::hypot(
+            result.value.standard_error,
+            detail::weighted_mean(rewards, detail::shares_of(log_weights, 1)).q - result.value.q);
     if (weights.collapsed && options.on_collapse == collapse_action::widen &&
         weights.used != weighting::reference)
         result.value.standard_error = detail::widened(

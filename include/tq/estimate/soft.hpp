@@ -122,7 +122,8 @@ struct positive_weights {
 /// unweighted ones beta mean log w = E_BL[r] - beta KL(rho_BL || rho_pi), the lower bound that p -> 0
 /// leads to. All are exact for the exact baseline. Which of them is used, and what happens when
 /// weights collapse, is as in choose_weights, with soft_guard as the default rule: what tempering
-/// takes off is nearly the same for every candidate, and only differences of Q matter.
+/// takes off is nearly the same for every candidate, and only differences of Q matter. The error does
+/// not count it.
 ///
 /// Source: log C_r(s, z) of arXiv 2405.20495's aligned baseline; also Q# (arXiv 2502.20548). Tempered
 /// bound: Li and Turner, "Renyi divergence variational inference", NeurIPS 2016.

@@ -58,7 +58,7 @@ namespace detail {
     return detail::log_ratio(reward / beta, log_base - log_policy);
 }
 
-/// The weight of the authors' program, for mean_of_weights `reference`: log w = (r - r_BL) / 2.
+/// The weight of the authors' program, for weighting::reference: log w = (r - r_BL) / 2.
 [[nodiscard]] inline double reference_log_weight(double reward, double base_reward) noexcept {
     return 0.5 * (reward - base_reward);
 }

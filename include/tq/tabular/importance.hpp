@@ -26,7 +26,7 @@ namespace tq::tabular {
 }
 
 /// E[w f | node] / E[w | node] under `pi`: with implicit weights and f = r it is the enumerated indirect
-/// Q. -inf where no answer has a weight.
+/// Q. f itself at a leaf; -inf where no answer below has a weight.
 [[nodiscard]] inline node_values importance_value(const tree& world, const log_policy& pi,
                                                   const node_values& log_weights,
                                                   const node_values& leaves) {
