@@ -30,7 +30,7 @@ constexpr tq::weight_options raw{.guard = false, .on_collapse = tq::collapse_act
 
 double squared(double x) { return x * x; }
 
-/// A share with its name in the table.
+/// How often something held.
 struct share {
     std::size_t held = 0, counted = 0;
     void add(bool ok) {
@@ -56,7 +56,7 @@ void run_coverage(std::uint64_t worlds, nlohmann::json& json) {
     fmt::print("{:>9}  {:>14} {:>14} {:>14} {:>14}  {:>12}  {:>10}\n", "rollouts", "k-hat < 0.5",
                "0.5 to 0.7", "above 0.7", "default rule", "error/exact", "collapsed");
     double first = 0, last = 0;
-    for (const std::size_t n : {16, 64, 256, 1000, 4000}) {
+    for (const std::size_t n : {16U, 64U, 256U, 1000U, 4000U}) {
         share good, fair, bad, guarded;
         double relative = 0, noisy = 0, collapsed = 0, squares = 0;
         for (std::uint64_t number = 0; number < worlds; ++number) {
@@ -172,18 +172,18 @@ struct pair_world {
     static constexpr double beta = 1.3;
     tree world{vocabulary, length};
     log_policy sft, baseline;
-    node_values rewards, log_weights;
+    node_values rewards, other, log_weights;  // r, r_BL, of prefixes too
 
     pair_world(std::uint64_t number, double correlation)
         : sft(world.size()),
-          rewards(world.size()) {
+          rewards(world.size()),
+          other(world.size()) {
         const tq::random_key key = tq::random_key{42}.fold_in(number);
         const auto normal = [&](std::uint64_t table, std::size_t pair) {
             const tq::random_key own = key.fold_in(table);
             return std::sqrt(-2 * std::log(own.uniform(2 * pair))) *
                    std::cos(2 * 3.14159265358979323846 * own.uniform(2 * pair + 1));
         };
-        node_values other(world.size());
         for (node_id node = 1; node < world.size(); ++node) {
             const node_id parent = world.parent(node);
             const std::size_t from =
@@ -262,9 +262,8 @@ void print_methods(const std::vector<method>& methods, bool soft, double correla
     fmt::print("\n");
 }
 
-/// Tables by method. reference gets the weights it was made with, the rewards' difference.
+/// Tables by method. reference gets the weights it was made for, the rewards' difference.
 void run_methods(std::uint64_t worlds, nlohmann::json& json) {
-    std::vector<std::string> lines[2];
     struct row {
         double correlation, ess;
         std::size_t n;
@@ -272,7 +271,7 @@ void run_methods(std::uint64_t worlds, nlohmann::json& json) {
     };
     std::vector<row> rows;
     for (const double correlation : {0.95, 0.7, 0.0})
-        for (const std::size_t n : {2, 4, 8, 16, 64, 256, 1024})
+        for (const std::size_t n : {2U, 4U, 8U, 16U, 64U, 256U, 1024U})
             rows.push_back({correlation, 0, n, all_methods()});
     const auto candidates = static_cast<double>(pair_world::vocabulary);
     for (row& r : rows)
@@ -286,20 +285,22 @@ void run_methods(std::uint64_t worlds, nlohmann::json& json) {
             for (std::size_t z = 0; z < pair_world::vocabulary; ++z) {
                 const node_id u = w.world.child(0, z);
                 const double shift = w.sft[u] - w.baseline[u];
-                std::vector<double> rewards, logs;
+                std::vector<double> rewards, logs, reference;
                 for (std::uint64_t i = 0; i < r.n; ++i) {
                     const node_id leaf =
                         draw_answer(w.world, w.baseline, u,
                                     tq::random_key{9}.fold_in(number).fold_in(z).fold_in(i));
                     rewards.push_back(w.rewards[leaf]);
                     logs.push_back(w.log_weights[leaf] - shift);
+                    reference.push_back(tq::reference_log_weight(w.rewards[leaf], w.other[leaf]));
                 }
                 r.ess += tq::diagnose_weights(logs).ess / static_cast<double>(r.n) / candidates /
                          static_cast<double>(worlds);
                 truth[0].push_back(hard[u]);
                 truth[1].push_back(soft[u]);
                 for (std::size_t m = 0; m < r.methods.size(); ++m)
-                    estimates[m].push_back(r.methods[m](rewards, logs));
+                    estimates[m].push_back(r.methods[m](
+                        rewards, r.methods[m].form == weighting::reference ? reference : logs));
             }
             for (std::size_t m = 0; m < r.methods.size(); ++m)
                 r.methods[m].add(estimates[m], truth[r.methods[m].soft]);

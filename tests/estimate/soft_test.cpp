@@ -65,7 +65,7 @@ TEST_CASE("soft_estimate: beta log of the mean weight, and its delta-method erro
 }
 
 TEST_CASE("soft_estimate: equal weights are exact in every form, with and without correction") {
-    for (const std::size_t n : {1, 2, 30})
+    for (const std::size_t n : {1U, 2U, 30U})
         for (const weighting form : every_form)
             for (const bool corrected : {false, true}) {
                 const auto e =
@@ -78,7 +78,7 @@ TEST_CASE("soft_estimate: equal weights are exact in every form, with and withou
 }
 
 TEST_CASE("soft_estimate: the jackknife is the one that leaves out rollouts one by one") {
-    for (const std::size_t n : {2, 3, 10, 40}) {
+    for (const std::size_t n : {2U, 3U, 10U, 40U}) {
         std::vector<double> logs = normal_logs(n, 1.0, n);
         CHECK(close(soft_estimate(logs, raw(1, true)).value.q, jackknife(logs), 1e-11));
         logs.push_back(-inf);

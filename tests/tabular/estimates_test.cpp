@@ -147,7 +147,7 @@ TEST_CASE("soft transfer: from the exact baseline it has no variance, whatever t
         const tree& world = w.world.tree;
         const node_values logs =
             implicit_weights(world, w.world.sft, w.world.baseline, w.world.rewards, w.world.beta);
-        for (const std::size_t n : {1, 2, 16}) {
+        for (const std::size_t n : {1U, 2U, 16U}) {
             std::vector<double> drawn;
             for (std::uint64_t i = 0; i < n; ++i)
                 drawn.push_back(logs[draw_answer(world, w.world.baseline, 0,
