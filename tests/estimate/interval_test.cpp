@@ -80,3 +80,27 @@ TEST_CASE("betting_interval: edges") {
     CHECK(tq::betting_interval(ones, {1, 1}, 0.05).lo == 1);
     CHECK(tq::betting_interval(std::vector<double>(5, 1 + 1e-7), {0, 1}, 0.05).hi == 1);
 }
+
+TEST_CASE("normal_quantile: known values and edges") {
+    CHECK(std::abs(tq::normal_quantile(0.975) - 1.959963984540054) < 1e-12);
+    CHECK(std::abs(tq::normal_quantile(0.025) + 1.959963984540054) < 1e-12);
+    CHECK(std::abs(tq::normal_quantile(1e-9) + 5.997807015007687) < 1e-11);
+    CHECK(std::abs(tq::normal_quantile(0.5)) < 1e-12);
+    CHECK(tq::normal_quantile(0) == -HUGE_VAL);
+    CHECK(tq::normal_quantile(1) == HUGE_VAL);
+    CHECK(std::isnan(tq::normal_quantile(std::nan(""))));
+}
+
+TEST_CASE(
+    "normal_interval: q +- 1.96 errors, a point for an exact value, the line for an unknown") {
+    const auto q = tq::normal_interval({.q = 2, .standard_error = 0.5, .rollouts = 9});
+    CHECK(std::abs(q.lo - (2 - 0.97998199227)) < 1e-9);
+    CHECK(std::abs(q.hi - (2 + 0.97998199227)) < 1e-9);
+    CHECK(tq::normal_interval({.q = 2, .standard_error = 0.5, .rollouts = 9}, 0.5).hi < q.hi);
+    const auto exact = tq::normal_interval({.q = 2, .standard_error = 0, .rollouts = 9});
+    CHECK(exact.lo == 2);
+    CHECK(exact.hi == 2);
+    for (const double unknown : {std::nan(""), HUGE_VAL})
+        CHECK(std::isinf(tq::normal_interval({.q = 2, .standard_error = unknown}).lo));
+    CHECK(std::isinf(tq::normal_interval({.q = -HUGE_VAL, .standard_error = 1}).hi));
+}

@@ -1,0 +1,199 @@
+#include <tq/estimate/soft.hpp>
+
+#include <cmath>
+#include <tq/core/random.hpp>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/message.hpp"
+#include "support/statistics.hpp"
+
+using tq::collapse_action;
+using tq::soft_estimate;
+using tq::weighting;
+using tq::test::close;
+
+namespace {
+
+constexpr double inf = std::numeric_limits<double>::infinity();
+constexpr weighting every_form[] = {weighting::self_normalised, weighting::plain,
+                                    weighting::tempered,        weighting::clipped,
+                                    weighting::pareto_smoothed, weighting::unweighted};
+
+tq::soft_options raw(double beta, bool jackknife = false) {
+    return {.beta = beta, .jackknife = jackknife, .weights = {.guard = false}};
+}
+
+/// log w, normal with a standard deviation: log E w is its square / 2.
+std::vector<double> normal_logs(std::size_t n, double spread, std::uint64_t seed) {
+    std::vector<double> logs(n);
+    for (std::size_t i = 0; i < n; ++i) {
+        const tq::random_key key{seed};
+        logs[i] = spread * std::sqrt(-2 * std::log(key.uniform(2 * i))) *
+                  std::cos(2 * 3.14159265358979323846 * key.uniform(2 * i + 1));
+    }
+    return logs;
+}
+
+double log_mean_exp(const std::vector<double>& logs) {
+    double sum = 0;
+    for (const double value : logs) sum += std::exp(value);
+    return std::log(sum / static_cast<double>(logs.size()));
+}
+
+/// n theta - (n - 1) mean of theta over the samples without one, the long way.
+double jackknife(const std::vector<double>& logs) {
+    const auto n = static_cast<double>(logs.size());
+    double mean = 0;
+    for (std::size_t i = 0; i < logs.size(); ++i) {
+        std::vector<double> rest = logs;
+        rest.erase(rest.begin() + static_cast<std::ptrdiff_t>(i));
+        mean += log_mean_exp(rest) / n;
+    }
+    return n * log_mean_exp(logs) - (n - 1) * mean;
+}
+
+}  // namespace
+
+TEST_CASE("soft_estimate: beta log of the mean weight, and its delta-method error, by hand") {
+    // Weights 1, 3: mean 2, standard deviation of the mean 1: log error 1/2.
+    const std::vector<double> logs{std::log(1.0), std::log(3.0)};
+    const auto e = soft_estimate(logs, raw(0.5));
+    CHECK(close(e.value.q, 0.5 * std::log(2.0), 1e-15));
+    CHECK(close(e.value.standard_error, 0.25, 1e-15));
+    CHECK(e.value.rollouts == 2);
+}
+
+TEST_CASE("soft_estimate: equal weights are exact in every form, with and without correction") {
+    for (const std::size_t n : {1U, 2U, 30U})
+        for (const weighting form : every_form)
+            for (const bool corrected : {false, true}) {
+                const auto e =
+                    soft_estimate(std::vector<double>(n, 1.7),
+                                  {.beta = 0.3, .jackknife = corrected, .weights = {.form = form}});
+                CHECK(close(e.value.q, 0.51, 1e-13));
+                if (n > 1) CHECK(e.value.standard_error < 1e-14);
+                if (n == 1) CHECK(e.value.standard_error == inf);
+            }
+}
+
+TEST_CASE("soft_estimate: the jackknife is the one that leaves out rollouts one by one") {
+    for (const std::size_t n : {2U, 3U, 10U, 40U}) {
+        std::vector<double> logs = normal_logs(n, 1.0, n);
+        CHECK(close(soft_estimate(logs, raw(1, true)).value.q, jackknife(logs), 1e-11));
+        logs.push_back(-inf);
+        CHECK(close(soft_estimate(logs, raw(1, true)).value.q, jackknife(logs), 1e-11));
+    }
+}
+
+TEST_CASE("soft_estimate: the bias is as stated, and the jackknife takes most of it out") {
+    constexpr double spread = 0.8, truth = spread * spread / 2;
+    constexpr std::size_t n = 16, repeats = 20'000;
+    double plain = 0, corrected = 0;
+    for (std::size_t i = 0; i < repeats; ++i) {
+        const std::vector<double> logs = normal_logs(n, spread, 100 + i);
+        plain += (soft_estimate(logs, raw(1)).value.q - truth) / repeats;
+        corrected += (soft_estimate(logs, raw(1, true)).value.q - truth) / repeats;
+    }
+    const double stated = -(std::exp(spread * spread) - 1) / (2 * n);
+    INFO(plain << " stated " << stated << " corrected " << corrected);
+    CHECK(close(plain, stated, 0.2 * std::abs(stated)));
+    CHECK(std::abs(corrected) < 0.35 * std::abs(plain));
+}
+
+TEST_CASE("soft_estimate: the error is right") {
+    constexpr std::size_t n = 400, repeats = 2000;
+    double squares = 0, stated = 0, truth = 0.5 * 0.36;
+    for (std::size_t i = 0; i < repeats; ++i) {
+        const auto e = soft_estimate(normal_logs(n, 0.6, 5000 + i), raw(1)).value;
+        squares += (e.q - truth) * (e.q - truth) / repeats;
+        stated += e.standard_error * e.standard_error / repeats;
+    }
+    CHECK(close(stated / squares, 1, 0.12));
+}
+
+TEST_CASE("soft_estimate: less power is less, down to the mean of the logarithms") {
+    const std::vector<double> logs = normal_logs(50, 2.0, 9);
+    const auto q = [&](const tq::weight_options& weights) {
+        return soft_estimate(logs, {.beta = 1, .weights = weights}).value.q;
+    };
+    const double full = q({.guard = false}), half = q({.form = weighting::tempered}),
+                 bound = q({.form = weighting::unweighted});
+    double mean = 0;
+    for (const double value : logs) mean += value / 50;
+    CHECK(close(bound, mean, 1e-12));
+    CHECK(bound < half);
+    CHECK(half < full);
+    CHECK(close(full, log_mean_exp(logs), 1e-12));
+}
+
+TEST_CASE("soft_estimate: a weight of 0 counts as a rollout") {
+    const std::vector<double> logs{0, -inf, 0, -inf};
+    for (const weighting form : every_form) {
+        INFO(static_cast<int>(form));
+        const auto e = soft_estimate(logs, {.beta = 2, .weights = {.form = form}}).value;
+        CHECK(close(e.q, 2 * std::log(0.5), 1e-12));
+        CHECK(close(e.standard_error, 2 * std::sqrt(1.0 / 3), 1e-12));  // sd / mean / sqrt(n)
+    }
+}
+
+TEST_CASE("soft_estimate: nothing, nothing usable, and collapsed weights") {
+    CHECK(soft_estimate({}, raw(1)).value.q == -inf);
+    CHECK(soft_estimate({}, raw(1)).weights.refused);
+    CHECK(soft_estimate(std::vector<double>{0, std::nan("")}, raw(1)).weights.refused);
+    const auto impossible = soft_estimate(std::vector<double>{-inf, -inf}, raw(1));
+    CHECK(impossible.value.q == -inf);
+    CHECK(impossible.weights.collapsed);
+    CHECK_FALSE(impossible.weights.refused);
+    CHECK(soft_estimate(std::vector<double>{0, inf}, raw(1)).value.q == inf);
+
+    std::vector<double> logs(40, 0.0);
+    logs[7] = 60;
+    const auto at = [&](collapse_action action) {
+        return soft_estimate(logs, {.beta = 1, .weights = {.guard = false, .on_collapse = action}});
+    };
+    CHECK(at(collapse_action::warn).weights.collapsed);
+    CHECK(close(at(collapse_action::warn).value.q, 60 - std::log(40.0), 1e-9));
+    CHECK(at(collapse_action::warn).value.standard_error == inf);  // one rollout is all there is
+    CHECK(close(at(collapse_action::unweighted).value.q, 1.5, 1e-12));
+    CHECK(at(collapse_action::refuse).value.q == -inf);
+    CHECK(at(collapse_action::widen).value.standard_error == inf);
+    logs[7] = 8;
+    CHECK(at(collapse_action::widen).value.standard_error >=
+          std::log((39 + std::exp(8)) / 40) - 8.0 / 40 - 1e-9);
+}
+
+TEST_CASE("soft_estimate: never NaN, whatever comes in") {
+    const double values[] = {0, 1, -1, 1e-300, 1e308, -1e308, 745, -745, inf, -inf};
+    for (std::uint64_t trial = 0; trial < 3000; ++trial) {
+        const tq::random_key key = tq::random_key{8}.fold_in(trial);
+        std::vector<double> logs(key.bits(0) % 40);
+        for (std::size_t i = 0; i < logs.size(); ++i)
+            logs[i] = values[key.fold_in(1).bits(i) % std::size(values)];
+        for (const weighting form : every_form)
+            for (const bool guard : {false, true})
+                for (const bool corrected : {false, true}) {
+                    const auto e = soft_estimate(logs, {.beta = 0.7,
+                                                        .jackknife = corrected,
+                                                        .weights = {.form = form, .guard = guard}});
+                    if (std::isnan(e.value.q) || std::isnan(e.value.standard_error))
+                        FAIL("trial " << trial << ", form " << static_cast<int>(form) << " guard "
+                                      << guard << " jackknife " << corrected);
+                }
+    }
+    SUCCEED();
+}
+
+TEST_CASE("soft_estimate: options out of range are refused in words") {
+    const auto refusal = [](const tq::soft_options& options) {
+        return tq::test::message_of<tq::invalid_option>(
+            [&] { static_cast<void>(soft_estimate({}, options)); });
+    };
+    CHECK(refusal({.beta = 0}) == "soft_estimate: beta = 0, must be in (0, inf)");
+    CHECK(refusal({.beta = inf}) == "soft_estimate: beta = inf, must be in (0, inf)");
+    CHECK(refusal({.beta = 1, .weights = {.form = weighting::reference}}) ==
+          "soft_estimate: weights.form = reference, must be another: the authors' program has no "
+          "soft value");
+    CHECK(refusal({.beta = 1, .weights = {.temper_floor = 2}}) ==
+          "soft_estimate: temper_floor = 2, must be in (0, 1]");
+}
