@@ -152,7 +152,8 @@ def read_options():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("results", help="JSON file to write")
     parser.add_argument("--quick", action="store_true", help="2 prompts, 8 tokens")
-    parser.add_argument("--preamble", action="store_true", help="prompts begin with 200 tokens of rules")
+    parser.add_argument("--bare", action="store_true",
+                        help="without the 200 tokens of rules that prompts begin with")
     parser.add_argument("--cap", action="store_true", help="rollouts end where the answer ends")
     parser.add_argument("--model", default=os.environ.get("TQ_MODEL"), help="GGUF file")
     parser.add_argument("--lora", default=ASSETS / "baseline_valence_dpo.gguf")
@@ -160,7 +161,7 @@ def read_options():
     parser.add_argument("--prompts", default=ASSETS / "prompts.test.jsonl")
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument("--alpha", type=float, default=0.1)
-    for name, value in ("limit", 6), ("tokens", 16), ("top-k", 10), ("horizon", 20):
+    for name, value in ("limit", 3), ("tokens", 12), ("top-k", 10), ("horizon", 20):
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     options = parser.parse_args()
@@ -180,7 +181,7 @@ def main():
     reference = Reference(options)
     with open(options.prompts, encoding="utf-8") as lines:
         prompts = [json.loads(line)["prompt"] for line in lines][:options.limit]
-    if options.preamble:
+    if not options.bare:
         prompts = [PREAMBLE + prompt for prompt in prompts]
     reference.step([1, 2, 3], 3, [1, 2, 3], None)  # what the libraries do once is not timed
     answers = [reference.answer(prompt) for prompt in prompts]

@@ -31,12 +31,13 @@ struct outcome {
 
 constexpr std::size_t length = 16;
 
-outcome decode(const tq::decode_options& options, const tq::rollout_options& rollouts) {
+outcome decode(const tq::decode_options& options, const tq::rollout_options& rollouts,
+               tq::token_id count = 24) {
     tq::tabular::bigram_model model = tq::test::random_bigram(32, 4);
     tq::direct_transfer q{model, even_reward{}, rollouts};
     tq::decoder decoder{model, q, options};
     std::vector<tq::token_list> prompts;
-    for (tq::token_id i = 0; i < 24; ++i) prompts.push_back({i});
+    for (tq::token_id i = 0; i < count; ++i) prompts.push_back({i});
     auto answers = decoder.generate_all(prompts, length);
     outcome result;
     double early = 0, emitted = 0;
@@ -69,14 +70,17 @@ constexpr tq::rollout_options sampled{
 
 }  // namespace
 
-TEST_CASE("budget: without a limit, automatic is exact for greedy rollouts, confident for others") {
+TEST_CASE("budget: without a limit, automatic is exact for few rollouts, confident for many") {
     tq::decode_options exact = automatic(unlimited);
     exact.race = tq::race_mode::exact;
     CHECK(decode(automatic(unlimited), greedy).answers == decode(exact, greedy).answers);
     tq::decode_options confident = exact;
     confident.race = tq::race_mode::confident;
-    const outcome chosen = decode(automatic(unlimited), sampled);
-    CHECK(chosen.answers == decode(confident, sampled).answers);
+    CHECK(decode(automatic(unlimited), sampled, 4).answers == decode(exact, sampled, 4).answers);
+    tq::rollout_options many = sampled;
+    many.rollouts = 64;
+    const outcome chosen = decode(automatic(unlimited), many, 2);
+    CHECK(chosen.answers == decode(confident, many, 2).answers);
     for (const tq::step& step :
          chosen.steps)  // the last token needs no rollout: it is judged as it is
         CHECK(step.race.mode ==

@@ -4,7 +4,8 @@
 #include <tq/decode/decoder.hpp>
 #include <tq/transfer/direct.hpp>
 
-#include <set>
+#include <cstdint>
+#include <unordered_set>
 
 #include "support/catch.hpp"
 #include "support/policies.hpp"
@@ -15,14 +16,16 @@ namespace {
 class prefix_counter {
 public:
     void read(tq::token_view sequence) {
-        for (std::size_t size = sequence.size(); size > 0; --size)
-            if (!read_.emplace(sequence.begin(), sequence.begin() + static_cast<std::ptrdiff_t>(size)).second)
-                return;  // what begins a sequence that was read was read too
+        tq::random_key prefix;
+        for (const tq::token_id token : sequence) {
+            prefix = prefix.fold_in(static_cast<std::uint64_t>(token));
+            read_.insert(prefix.value());
+        }
     }
     [[nodiscard]] std::size_t count() const { return read_.size(); }
 
 private:
-    std::set<tq::token_list> read_;
+    std::unordered_set<std::uint64_t> read_;  // a hash of each
 };
 
 struct reading_policy : tq::tabular::bigram_model {

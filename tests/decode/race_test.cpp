@@ -253,8 +253,8 @@ bigram_result decode_bigram(const tq::decode_options& options, std::size_t vocab
     tq::direct_transfer q{model, even_reward{}, {.horizon = 6}};
     tq::decoder decoder{model, q, options};
     std::vector<tq::token_list> prompts;
-    for (tq::token_id i = 0; i < 32; ++i) prompts.push_back({i});
-    auto answers = decoder.generate_all(prompts, 12);
+    for (tq::token_id i = 0; i < 12; ++i) prompts.push_back({i});
+    auto answers = decoder.generate_all(prompts, 8);
     bigram_result result;
     for (auto steps = answers.advance(); !steps.empty(); steps = answers.advance())
         for (const tq::step& step : steps) {

@@ -32,8 +32,8 @@ enum class race_mode {
     /// worse half leaves. Source: Karnin, Koren and Somekh, ICML 2013.
     halving,
     /// Chooses for every step, by what can still win there, what a rollout costs and what token_budget
-    /// allows: exact where each candidate has one rollout, confident where it has several and they are
-    /// affordable, halving where they are not. step::race says what was chosen.
+    /// allows: halving where not all their rollouts are affordable; else exact up to 64 rollouts each,
+    /// and confident above. step::race says what was chosen.
     automatic,
 };
 

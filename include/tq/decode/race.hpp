@@ -189,9 +189,11 @@ private:
         // One rollout compares nothing: then the best prospect wins unseen.
         field_.resize(affordable < 2 ? 1 : std::min(field_.size(), affordable));
         race_budget_ = affordable;
-        report_.mode = each == 1                            ? race_mode::exact
-                       : field_.size() <= affordable / each ? race_mode::confident
-                                                            : race_mode::halving;
+        // Where confidence intervals begin to save more than the range does (benchmarks/race_savings).
+        constexpr std::size_t many = 64;
+        report_.mode = field_.size() > affordable / each ? race_mode::halving
+                       : each < many                     ? race_mode::exact
+                                                         : race_mode::confident;
     }
 
     /// Rollouts that a contender gets in the present round.

@@ -119,8 +119,9 @@ private:
             anchor_ ? logits_of(*anchor_, views_) : logits_of(policy_, views_);
         for (std::size_t i = 0; i < rows.size(); ++i) {
             const detail::stopwatch watch{kernel_seconds_};
-            result[i].tokens = choose(rows[i], states[i]);
-            result[i].log_prior = log_probabilities(rows[i], result[i].tokens);
+            proposal found = choose(rows[i], states[i]);
+            result[i].tokens = std::move(found.tokens);
+            result[i].log_prior = log_probabilities(rows[i], result[i].tokens, found.log_partition);
             result[i].spent.policy = anchor_ ? 2 : 1;
         }
         set_policy(result);
@@ -144,39 +145,46 @@ private:
         const std::span<const logits_view> rows = logits_of(policy_, views_);
         const detail::stopwatch watch{kernel_seconds_};
         for (std::size_t i = 0; i < rows.size(); ++i)
-            result[i].log_pi = log_probabilities(rows[i], result[i].tokens);
+            result[i].log_pi = log_probabilities(rows[i], result[i].tokens,
+                                                 log_sum_exp(rows[i], options_.temperature));
     }
 
+    /// Candidates of a row, and its log-partition.
+    struct proposal {
+        token_list tokens = {};
+        double log_partition = 0;
+    };
+
     /// The top_k likeliest tokens, in descending order.
-    [[nodiscard]] token_list likeliest(logits_view row) {
+    [[nodiscard]] proposal likeliest(logits_view row) {
         top_.resize(std::min(options_.top_k, row.size()));
-        const std::size_t found = top_k(row, top_);
-        token_list tokens;
-        for (const scored_token& entry : std::span{top_}.first(found))
-            tokens.push_back(entry.token);
-        return tokens;
+        const top_k_result top = top_k_log_partition(row, top_, options_.temperature);
+        proposal result{.log_partition = top.log_partition};
+        for (const scored_token& entry : std::span{top_}.first(top.found))
+            result.tokens.push_back(entry.token);
+        return result;
     }
 
     /// Those that can win, in descending order of the prior; the top_k likeliest if they are more.
-    [[nodiscard]] token_list contenders(logits_view row, random_key key, double width) {
+    [[nodiscard]] proposal contenders(logits_view row, random_key key, double width) {
         const selection_noise noise{options_.select, key};
         survivors_.resize(std::min(options_.top_k, row.size()));
         const std::size_t found =
             gumbel_survivors(row, noise.field(), options_.temperature, width, survivors_);
         if (found == 0 || found > survivors_.size()) return likeliest(row);
-        token_list tokens;
+        proposal result{.log_partition = log_sum_exp(row, options_.temperature)};
         for (const scored_survivor& entry : std::span{survivors_}.first(found))
-            tokens.push_back(entry.token);
+            result.tokens.push_back(entry.token);
         const auto logit = [&](token_id token) { return row[static_cast<std::size_t>(token)]; };
-        std::ranges::sort(tokens, [&](token_id a, token_id b) {
+        std::ranges::sort(result.tokens, [&](token_id a, token_id b) {
             return logit(a) > logit(b) || (logit(a) == logit(b) && a < b);
         });
-        return tokens;
+        return result;
     }
 
     /// log softmax(row / temperature) at `tokens`.
-    [[nodiscard]] std::vector<double> log_probabilities(logits_view row, token_view tokens) const {
-        const double log_partition = log_sum_exp(row, options_.temperature);
+    [[nodiscard]] std::vector<double> log_probabilities(logits_view row, token_view tokens,
+                                                        double log_partition) const {
         if (tokens.empty() || !std::isfinite(log_partition))
             throw backend_error{
                 "scorer: the model's logits hold NaN or infinity, or forbid every "
