@@ -72,8 +72,9 @@ public:
     }
 
 private:
-    // A floor for the cells that stale slots may keep: they cost little beside a whole decode.
-    static constexpr std::size_t always_kept = 512;
+    // A floor for the cells that stale slots may keep: they cost little beside a whole decode. And so
+    // many for each sequence that recent calls had: the ends of the rollouts that go on.
+    static constexpr std::size_t always_kept = 512, kept_each = 64;
     // Tokens whose needless rows cost about as much as to read all weights once more.
     static constexpr std::size_t handful = 32;
 
@@ -112,6 +113,8 @@ private:
     /// Finds the rows that are known, and lists the sequences that must be decoded.
     void recall() {
         known_.begin();
+        constexpr double fading = 1 - 1.0 / 64;  // a step of a decode takes dozens of calls
+        recent_width_ = std::max(static_cast<double>(distinct_.size()), fading * recent_width_);
         wanted_.clear();
         place_.clear();
         shared_.clear();
@@ -174,7 +177,9 @@ private:
         // then attention costs at most twice what it must. Prompts that this call is not about, but
         // the next one may be, may take half of the context besides: decoding them again costs more.
         const std::size_t room = context_.capacity() - cells_;
-        const std::size_t whole = std::min(std::max(cells_, always_kept), room);
+        const std::size_t floor =
+            std::max(always_kept, kept_each * static_cast<std::size_t>(recent_width_));
+        const std::size_t whole = std::min(std::max(cells_, floor), room);
         const std::size_t prefixes = std::min(context_.capacity() / 2, room - whole);
         for (const cache_step& cut : cache_.trim(whole, prefixes)) context_.carry_out(cut);
         slots_.clear();
@@ -278,7 +283,8 @@ private:
     std::vector<llama_seq_id> slots_;         // [group]
     std::vector<std::vector<float>> held_;    // copied rows; the first held_count_ are in use
     std::size_t held_count_ = 0;
-    std::size_t cells_ = 0;  // that the present group needs
+    std::size_t cells_ = 0;    // that the present group needs
+    double recent_width_ = 0;  // sequences of the widest call of late
     std::size_t tokens_decoded_ = 0, decodes_ = 0;
 };
 
