@@ -8,19 +8,11 @@
 
 #include "support/catch.hpp"
 #include "support/policies.hpp"
+#include "support/rewards.hpp"
 
 namespace {
 
 constexpr double unlimited = std::numeric_limits<double>::infinity();
-
-struct even_reward {
-    double operator()(tq::token_view, tq::token_view answer) const {
-        double even = 0;
-        for (const tq::token_id token : answer) even += token % 2 == 0;
-        return answer.empty() ? 0 : even / static_cast<double>(answer.size());
-    }
-    [[nodiscard]] static tq::reward_range range() { return {0, 1}; }
-};
 
 struct outcome {
     std::vector<tq::token_list> answers = {};
@@ -34,7 +26,7 @@ constexpr std::size_t length = 16;
 outcome decode(const tq::decode_options& options, const tq::rollout_options& rollouts,
                tq::token_id count = 24) {
     tq::tabular::bigram_model model = tq::test::random_bigram(32, 4);
-    tq::direct_transfer q{model, even_reward{}, rollouts};
+    tq::direct_transfer q{model, tq::test::even_reward{}, rollouts};
     tq::decoder decoder{model, q, options};
     std::vector<tq::token_list> prompts;
     for (tq::token_id i = 0; i < count; ++i) prompts.push_back({i});
@@ -91,7 +83,8 @@ TEST_CASE("budget: look-ahead keeps to it on average, and more of it buys more r
     const auto& rollouts = GENERATE(from_range(std::vector{greedy, sampled}));
     const auto reward = [](const outcome& result) {
         double sum = 0;
-        for (const tq::token_list& answer : result.answers) sum += even_reward{}({}, answer);
+        for (const tq::token_list& answer : result.answers)
+            sum += tq::test::even_reward{}({}, answer);
         return sum / static_cast<double>(result.answers.size());
     };
     double least = 1, most = 0;

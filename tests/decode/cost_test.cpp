@@ -61,8 +61,9 @@ struct cost {
 };
 
 cost cost_of(const tq::decode_options& options, const tq::rollout_options& rollouts,
-             std::size_t length) {
-    reading_policy policy{tq::test::random_bigram(40, 2)}, baseline{tq::test::random_bigram(40, 2)};
+             std::size_t length, const tq::token_list& ends = {}) {
+    reading_policy policy{tq::test::random_bigram(40, 2, ends)},
+        baseline{tq::test::random_bigram(40, 2, ends)};
     prefix_counter judged;
     tq::direct_transfer q{baseline, reading_reward{judged}, rollouts};
     tq::decoder decoder{policy, q, options};
@@ -110,6 +111,17 @@ TEST_CASE("cost: several rollouts read their candidate once") {
     CHECK(sampled.spent.baseline == 4 * (11 + 3 * (4 * 7 + 21)));
     CHECK(sampled.spent.reward == 4 * (12 + 3 * (4 * 8 + 28)));
     CHECK(sampled.read.baseline <= sampled.spent.baseline);
+}
+
+TEST_CASE("cost: what was read for rollouts that were given up counts too") {
+    const tq::token_list ends{0, 1, 2, 3, 4, 5, 6, 7};  // rollouts end at all depths
+    for (const double alpha : {0.1, 0.3, 1.0}) {
+        const cost raced =
+            cost_of({.alpha = alpha, .top_k = 8, .race = tq::race_mode::exact, .seed = 5},
+                    {.horizon = 20, .rollouts = 4, .sampling = {.temperature = 1}}, 64, ends);
+        CHECK(raced.read.baseline <= raced.spent.baseline);
+        CHECK(raced.read.reward <= raced.spent.reward);
+    }
 }
 
 TEST_CASE("cost: blocks of 8 take an eighth of the look-ahead") {

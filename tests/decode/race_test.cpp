@@ -8,6 +8,7 @@
 
 #include "support/catch.hpp"
 #include "support/policies.hpp"
+#include "support/rewards.hpp"
 #include "support/statistics.hpp"
 
 using namespace tq::tabular;
@@ -232,16 +233,6 @@ TEST_CASE("race: halving keeps to its budget and loses less score than an even s
 
 namespace {
 
-/// The share of even tokens: a reward in [0, 1].
-struct even_reward {
-    double operator()(tq::token_view, tq::token_view answer) const {
-        double even = 0;
-        for (const tq::token_id token : answer) even += token % 2 == 0;
-        return answer.empty() ? 0 : even / static_cast<double>(answer.size());
-    }
-    [[nodiscard]] static tq::reward_range range() { return {0, 1}; }
-};
-
 struct bigram_result {
     std::vector<tq::token_list> answers;
     std::size_t candidates = 0, spent = 0, over_top_k = 0;
@@ -250,7 +241,7 @@ struct bigram_result {
 bigram_result decode_bigram(const tq::decode_options& options, std::size_t vocabulary) {
     const tq::token_list ends{1};
     tq::tabular::bigram_model model = tq::test::random_bigram(vocabulary, 8, ends, 4.0);
-    tq::direct_transfer q{model, even_reward{}, {.horizon = 6}};
+    tq::direct_transfer q{model, tq::test::even_reward{}, {.horizon = 6}};
     tq::decoder decoder{model, q, options};
     std::vector<tq::token_list> prompts;
     for (tq::token_id i = 0; i < 12; ++i) prompts.push_back({i});

@@ -10,6 +10,7 @@
 
 #include "support/catch.hpp"
 #include "support/policies.hpp"
+#include "support/rewards.hpp"
 #include "support/statistics.hpp"
 
 using namespace tq::tabular;
@@ -51,13 +52,6 @@ std::vector<double> q_of(Value& value, std::size_t n, std::size_t length, std::u
     return q;
 }
 
-/// The share of even tokens.
-double evenness(tq::token_view, tq::token_view answer) {
-    double even = 0;
-    for (const tq::token_id token : answer) even += token % 2 == 0;
-    return even / static_cast<double>(answer.size());
-}
-
 }  // namespace
 
 TEST_CASE("noise: every kind is an unbiased estimate of the enumerated Q in a given state") {
@@ -95,7 +89,7 @@ TEST_CASE("noise: coupled rollouts make differences of Q less noisy, not Q itsel
     const auto difference = [&](rollout_noise noise) {
         tq::direct_transfer q{
             model,
-            evenness,
+            tq::test::even_reward{},
             {.horizon = 12, .rollouts = 4, .sampling = {.temperature = 1}, .noise = noise}};
         std::pair<moments, moments> result;
         for (std::uint64_t seed = 0; seed < 1000; ++seed) {
@@ -182,7 +176,7 @@ TEST_CASE("noise: in scenarios, reuse changes no token and saves model tokens") 
 TEST_CASE("noise: what cannot be had is refused") {
     tq::tabular::bigram_model model = tq::test::random_bigram(4, 1);
     CHECK_THROWS_AS((tq::direct_transfer{model,
-                                         evenness,
+                                         tq::test::even_reward{},
                                          {.sampling = {.temperature = 1, .top_p = 0.9},
                                           .noise = rollout_noise::coupled}}),
                     tq::invalid_option);
@@ -192,7 +186,7 @@ TEST_CASE("noise: what cannot be had is refused") {
             return {};
         }
     };
-    CHECK_THROWS_AS(
-        (tq::direct_transfer{completes{}, evenness, {.noise = rollout_noise::scenario}}),
-        tq::invalid_option);
+    CHECK_THROWS_AS((tq::direct_transfer{
+                        completes{}, tq::test::even_reward{}, {.noise = rollout_noise::scenario}}),
+                    tq::invalid_option);
 }

@@ -133,7 +133,6 @@ private:
         std::vector<std::size_t> waiting{};  // that have ended and are not judged
 
         void ended(std::span<const std::size_t> which, std::span<const trajectory> all) {
-            for (const std::size_t i : which) value.account(queries, i, all[i]);
             waiting.insert(waiting.end(), which.begin(), which.end());
             open -= which.size();
             if (eager ? waiting.size() >= open : open == 0) judge(all);
@@ -164,12 +163,12 @@ private:
         plan(queries);
         rollout_judge<Progress> judge{*this, queries, progress, eager, requests_.size()};
         const sampling_rule rule = this->rule();
-        if (options_.remembers())
-            static_cast<void>(run_remembered_rollouts(baseline_, requests_, rule, memory_,
-                                                      options_.slots, judge, &stats_));
-        else
-            static_cast<void>(
-                run_rollouts(baseline_, requests_, rule, options_.slots, judge, &stats_));
+        const std::vector<trajectory> all =
+            options_.remembers()
+                ? run_remembered_rollouts(baseline_, requests_, rule, memory_, options_.slots,
+                                          judge, &stats_)
+                : run_rollouts(baseline_, requests_, rule, options_.slots, judge, &stats_);
+        for (std::size_t i = 0; i < all.size(); ++i) account(queries, i, all[i]);
     }
 
     [[nodiscard]] sampling_rule rule() const {
@@ -220,13 +219,15 @@ private:
         }
     }
 
-    /// Model tokens that request i has cost. The candidate is read once for all its rollouts.
+    /// Model tokens that request i has cost, given up or not. The candidate is read once for all its
+    /// rollouts.
     void account(std::span<rollout_query> queries, std::size_t i, const trajectory& rollout) {
         const auto [j, place] = owners_[i];
         rollout_query& query = queries[j];
         const std::size_t shared = query.first + place > 0 ? 1 : 0;
         const std::size_t fresh = rollout.tokens().size() - rollout.known;
         query.spent.baseline += rollout.rows - std::min(rollout.rows, shared);
+        if (std::isnan(reward_of(queries, i))) return;  // it was never judged
         query.spent.reward += fresh + (rollout.recalled || shared > 0 ? 0 : 1);
     }
 
