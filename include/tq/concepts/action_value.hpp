@@ -3,9 +3,11 @@
 
 #include <cstddef>
 #include <limits>
+#include <optional>
 #include <span>
 
 #include "../core/trajectory.hpp"
+#include "../core/weight_diagnostics.hpp"
 #include "reward.hpp"
 
 namespace tq {
@@ -17,6 +19,8 @@ struct value_estimate {
     double standard_error = std::numeric_limits<double>::quiet_NaN();
     std::size_t rollouts = 0;  ///< how many rollouts it rests on; 0 = none were needed
     model_tokens spent = {};   ///< what it cost
+    /// Of estimates from weighted rollouts: what the weights were like.
+    std::optional<weight_diagnostics> weights = {};
 };
 
 /// One question: what are these candidates worth in this state?
