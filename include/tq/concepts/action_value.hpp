@@ -85,6 +85,15 @@ concept streamed_value = sampled_value<Value> &&
     value.sample(queries, progress);
 };
 
+/// An action value whose every Q lies in a range, all at once: candidates that cannot win are never
+/// asked for. `range()` is a reward_range, infinite if nothing is known; `cost(state)` is the number
+/// of model tokens that one candidate takes at most.
+template <class Value>
+concept bounded_value = action_value<Value> && requires(Value& value, const decode_state& state) {
+    { value.range() } -> std::convertible_to<reward_range>;
+    { value.cost(state) } -> std::convertible_to<std::size_t>;
+};
+
 /// sample, with progress where the value tells of it.
 template <sampled_value Value, class Progress>
 void sample_rewards(Value& value, std::span<rollout_query> queries, Progress progress) {

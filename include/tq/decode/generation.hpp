@@ -99,6 +99,16 @@ public:
         for (const progress& answer : answers_) total += answer.spent;
         return total;
     }
+    /// How the importance weights behind answer `i` went.
+    [[nodiscard]] const weight_summary& weights(std::size_t i) const noexcept {
+        return answers_[i].weights;
+    }
+    /// The same of all answers.
+    [[nodiscard]] weight_summary weights() const noexcept {
+        weight_summary total;
+        for (const progress& answer : answers_) total += answer.weights;
+        return total;
+    }
     /// Divergence from the policy along answer `i` so far, in nats: the sum of step::kl.
     [[nodiscard]] double kl(std::size_t i) const noexcept { return answers_[i].kl; }
 
@@ -110,6 +120,7 @@ private:
         bool finished = false;
         double kl = 0;
         model_tokens spent = {};
+        weight_summary weights = {};
     };
 
     [[nodiscard]] decode_state state(const progress& answer) const {
@@ -126,6 +137,7 @@ private:
     static void record(const step_type& step, progress& answer) {
         answer.kl += step.kl;
         answer.spent += step.spent;
+        answer.weights += step.weights;
         answer.finished = step.ends;
         const token_view tokens = step.emitted();
         answer.sequence.insert(answer.sequence.end(), tokens.begin(), tokens.end());

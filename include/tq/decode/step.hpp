@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "../core/error.hpp"
 #include "../core/model_tokens.hpp"
 #include "../core/token.hpp"
+#include "../core/weight_diagnostics.hpp"
 #include "options.hpp"
 
 namespace tq {
@@ -27,9 +29,12 @@ struct tilted_distribution {
     std::vector<double> q_error;        ///< [n] its standard error; 0 = exact, NaN = unknown
     std::vector<double> log_p;          ///< [n] log-probability of the tilt; exp sums to 1
     std::vector<std::size_t> rollouts;  ///< [n] rollouts that Q rests on
-    double log_z = 0;                   ///< log normaliser: log sum_z prior(z) exp(Q(z) / alpha)
-    double kl = 0;                      ///< KL(p || policy) in nats, the top_k cut counted in
-    model_tokens spent;                 ///< what it cost
+    /// [n] what the importance weights behind Q were like; empty where no Q rests on any.
+    std::vector<std::optional<weight_diagnostics>> weights;
+    double log_z = 0;              ///< log normaliser: log sum_z prior(z) exp(Q(z) / alpha)
+    double kl = 0;                 ///< KL(p || policy) in nats, the top_k cut counted in
+    model_tokens spent;            ///< what it cost
+    weight_summary weight_totals;  ///< of `weights`
 
     [[nodiscard]] std::size_t size() const noexcept { return tokens.size(); }
 
@@ -42,6 +47,10 @@ struct tilted_distribution {
         q_error[i] = value.standard_error;
         rollouts[i] = value.rollouts;
         spent += value.spent;
+        if (!value.weights) return;
+        weights.resize(size());
+        weights[i] = value.weights;
+        weight_totals.add(*value.weights);
     }
 };
 
@@ -66,8 +75,9 @@ struct step {
     /// sampling (NaN if a race left it open), -log pi(token) when taking the argmax. The sum over an
     /// answer is the exact divergence along its path.
     double kl = 0;
-    model_tokens spent;  ///< what it cost
-    race_report race;    ///< how it was decided
+    model_tokens spent;      ///< what it cost
+    weight_summary weights;  ///< how many estimates rest on importance weights, and how many failed
+    race_report race;        ///< how it was decided
     tilted_distribution distribution;
 
     /// What this step adds to the answer.
