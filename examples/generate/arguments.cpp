@@ -40,8 +40,16 @@ void add_model_options(CLI::App& app, arguments& args) {
     app.add_option("--lora-scale", args.lora_scale, "its strength; 0 = without it")
         ->capture_default_str()
         ->group("Models");
-    app.add_option("--reward", args.reward, "linear reward head (safetensors)")->group("Models");
-    app.add_option("--reward-model", args.reward_model, "GGUF file the head reads [the policy's]")
+    app.add_option("--reward", args.rewards,
+                   "linear reward head (safetensors), or brevity: short and plain; given several "
+                   "times, their weighted sum is the reward")
+        ->allow_extra_args(false)
+        ->group("Models");
+    app.add_option("--reward-weight", args.reward_weights,
+                   "weight of each --reward, in order; negative = a penalty [1 each]")
+        ->allow_extra_args(false)
+        ->group("Models");
+    app.add_option("--reward-model", args.reward_model, "GGUF file the heads read [the policy's]")
         ->group("Models");
     app.add_option("--threads", args.threads, "threads for the models; 0 = all cores")
         ->capture_default_str()
@@ -143,10 +151,14 @@ void add_decoding_options(CLI::App& app, arguments& args) {
 void fill_defaults(arguments& args) {
     const bool demo = args.model.empty();
     if (demo) args.model = demo_defaults::model();
-    if (args.reward.empty()) {
+    if (args.rewards.empty()) {
         if (!demo) throw tq::invalid_option{"--reward is needed with --model: a head that fits it"};
-        args.reward = demo_defaults::reward_head();
+        args.rewards.push_back(demo_defaults::reward_head());
     }
+    if (!args.reward_weights.empty() && args.reward_weights.size() != args.rewards.size())
+        throw tq::invalid_option{
+            fmt::format("--reward-weight: {} of them for {} rewards; give one for each --reward",
+                        args.reward_weights.size(), args.rewards.size())};
     const bool own_baseline = !args.baseline_model.empty() || !args.baseline_system.empty();
     if (demo && args.lora.empty() && !own_baseline) args.lora = demo_defaults::baseline_lora();
     if (args.prompts.empty() && args.prompt_file.empty()) {

@@ -19,9 +19,10 @@ struct arguments {
     std::string baseline_model;  // GGUF of the baseline; empty = the policy's
     std::string lora;            // adapter of the baseline; empty = none
     double lora_scale = 1.0;
-    std::string reward;        // safetensors head
-    std::string reward_model;  // GGUF the head reads; empty = the policy's
-    std::size_t threads = 0;   // 0 = all cores
+    std::vector<std::string> rewards;    // safetensors heads, or "brevity"
+    std::vector<double> reward_weights;  // as many as rewards, or none: 1 each
+    std::string reward_model;            // GGUF the heads read; empty = the policy's
+    std::size_t threads = 0;             // 0 = all cores
 
     // prompts
     std::vector<std::string> prompts;

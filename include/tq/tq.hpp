@@ -24,6 +24,7 @@
 #include "estimate/soft.hpp"
 #include "estimate/weights.hpp"
 #include "evaluate/paired.hpp"
+#include "rewards/combined.hpp"
 #include "rollout/engine.hpp"
 #include "rollout/log_probability.hpp"
 #include "tabular/bigram.hpp"
