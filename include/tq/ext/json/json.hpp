@@ -9,10 +9,10 @@
 
 namespace tq {
 
-/// NaN and infinity have no JSON form: they are written as null.
+/// NaN and infinity have no JSON form: they are written as null. "corrected" is there if Q was.
 inline void to_json(nlohmann::json& json, const tilted_distribution& distribution) {
     json = nlohmann::json::array();
-    for (std::size_t i = 0; i < distribution.size(); ++i)
+    for (std::size_t i = 0; i < distribution.size(); ++i) {
         json.push_back({{"token", distribution.tokens[i]},
                         {"log_pi", distribution.log_pi[i]},
                         {"log_prior", distribution.log_prior[i]},
@@ -20,6 +20,8 @@ inline void to_json(nlohmann::json& json, const tilted_distribution& distributio
                         {"q_error", distribution.q_error[i]},
                         {"rollouts", distribution.rollouts[i]},
                         {"log_p", distribution.log_p[i]}});
+        if (!distribution.corrected.empty()) json.back()["corrected"] = distribution.corrected[i];
+    }
 }
 
 inline void to_json(nlohmann::json& json, const model_tokens& tokens) {
@@ -34,6 +36,10 @@ NLOHMANN_JSON_SERIALIZE_ENUM(race_mode, {{race_mode::exhaustive, "exhaustive"},
                                          {race_mode::confident, "confident"},
                                          {race_mode::halving, "halving"},
                                          {race_mode::automatic, "automatic"}})
+
+NLOHMANN_JSON_SERIALIZE_ENUM(noise_correction, {{noise_correction::none, "none"},
+                                                {noise_correction::shrink, "shrink"},
+                                                {noise_correction::log_normal, "log_normal"}})
 
 NLOHMANN_JSON_SERIALIZE_ENUM(rollout_noise, {{rollout_noise::independent, "independent"},
                                              {rollout_noise::coupled, "coupled"},
@@ -52,6 +58,7 @@ inline void to_json(nlohmann::json& json, const step& step) {
             {"choice", step.choice},
             {"ends", step.ends},
             {"kl", step.kl},
+            {"alpha", step.distribution.alpha},
             {"log_z", step.distribution.log_z},
             {"spent", step.spent},
             {"race", step.race},
@@ -60,6 +67,8 @@ inline void to_json(nlohmann::json& json, const step& step) {
 
 inline void to_json(nlohmann::json& json, const decode_options& options) {
     json = {{"alpha", options.alpha},
+            {"alpha_rule", static_cast<bool>(options.alpha_rule)},
+            {"correction", options.correction},
             {"top_k", options.top_k},
             {"temperature", options.temperature},
             {"select", options.select},
