@@ -19,6 +19,7 @@ struct decode_state {
     random_key key{};             ///< of this prompt and this position
     random_key answer_key{};      ///< of this prompt, the same at every position
     std::size_t spent = 0;        ///< model tokens that look-ahead has cost this answer so far
+    double kl = 0;  ///< nats that the tilts have spent in this answer so far, over what they tilt
 
     [[nodiscard]] token_view prompt() const noexcept { return sequence.first(prompt_size); }
     [[nodiscard]] token_view answer() const noexcept { return sequence.subspan(prompt_size); }

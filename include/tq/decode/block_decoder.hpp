@@ -79,6 +79,7 @@ struct block_step {
     std::vector<double> log_p;       ///< [candidates] log-probability of each choice
 
     [[nodiscard]] token_view emitted() const noexcept { return tokens; }
+    [[nodiscard]] double tilt_kl() const noexcept { return kl; }
 };
 
 /// Decodes in blocks of n tokens. Candidates b_1 ... b_k are drawn from a proposer rho, and one is

@@ -100,7 +100,7 @@ private:
         const std::vector<race_outcome> outcomes = run_race(states, distributions);
         std::vector<step> steps;
         for (std::size_t i = 0; i < states.size(); ++i) {
-            if (outcomes[i].complete && !wide) scorer_.close(distributions[i]);
+            if (outcomes[i].complete && !wide) scorer_.close(distributions[i], states[i]);
             steps.push_back(make_step(states[i], std::move(distributions[i]), outcomes[i].winner,
                                       outcomes[i].report));
         }

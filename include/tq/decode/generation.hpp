@@ -118,7 +118,8 @@ private:
         std::size_t prompt_size = 0;
         random_key key;
         bool finished = false;
-        double kl = 0;
+        double kl = 0;       // from the policy
+        double tilt_kl = 0;  // from what is tilted
         model_tokens spent = {};
         weight_summary weights = {};
     };
@@ -131,11 +132,13 @@ private:
                 .end_tokens = decoder_->end_tokens(),
                 .key = answer.key.fold_in(emitted),
                 .answer_key = answer.key,
-                .spent = answer.spent.baseline + answer.spent.reward};
+                .spent = answer.spent.baseline + answer.spent.reward,
+                .kl = answer.tilt_kl};
     }
 
     static void record(const step_type& step, progress& answer) {
         answer.kl += step.kl;
+        answer.tilt_kl += step.tilt_kl();
         answer.spent += step.spent;
         answer.weights += step.weights;
         answer.finished = step.ends;

@@ -4,13 +4,17 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <string_view>
 
 #include "../core/error.hpp"
 #include "../core/token.hpp"
+#include "../core/trajectory.hpp"
 
 namespace tq {
+
+struct tilted_distribution;
 
 /// How a token is taken from the tilted distribution.
 enum class selection {
@@ -37,15 +41,41 @@ enum class race_mode {
     automatic,
 };
 
+/// What is done about the noise of few rollouts before the tilt (estimate/shrink.hpp).
+enum class noise_correction {
+    none,  ///< Q as it was estimated (no-op)
+    /// Posterior means: Q values are drawn towards their mean, the more the noisier they are. Like a
+    /// larger alpha for the noisy part of Q. Needs two rollouts or more.
+    shrink,
+    log_normal,  ///< Q - error^2 / (2 alpha): weights exp(Q / alpha) that are right on average
+};
+
 /// `top_k` that keeps the whole vocabulary.
 inline constexpr std::size_t whole_vocabulary = std::numeric_limits<std::size_t>::max();
 
 /// Options of the scorer (alpha, top_k, temperature) and of the decoder (the rest).
 struct decode_options {
     /// Strength of the tilt, in units of the reward; (0, inf]. Small = follow the reward, inf = the
-    /// frozen model (no-op). Only reward / alpha matters: choose it as a fraction of the rewards'
-    /// spread.
+    /// frozen model (no-op).
+    ///
+    /// alpha is the temperature of the reward in prior(z) exp(Q(z) / alpha): only Q / alpha matters, so
+    /// doubling alpha and the reward changes nothing. The spread of a state's Q over alpha is the range
+    /// of logits that the tilt adds, w = (max Q - min Q) / alpha: below 1 it hardly moves the prior,
+    /// above 10 the best Q takes all. The divergence that a draw costs is at most w^2 / 8 nats a step
+    /// (Hoeffding's lemma), and at most w. So choose it as a fraction of Q's spread *between the
+    /// candidates of a state*, which is smaller than that of the rewards. ext/boost/budget.hpp finds
+    /// the alpha of a given divergence.
     double alpha = 0.1;
+
+    /// Chooses alpha for each state, in (0, inf], once the candidates' Q are known and corrected (log_p,
+    /// log_z and the divergences are not yet there); tilted_distribution::alpha says what was chosen.
+    /// Empty = `alpha` (no-op). Needs race_mode::exhaustive, and not log_normal, which must know alpha.
+    /// It must be a function of its arguments. Ready-made: kl_per_step and kl_per_answer in
+    /// ext/boost/budget.hpp.
+    std::function<double(const tilted_distribution&, const decode_state&)> alpha_rule = {};
+
+    /// What is done about the noise in Q. Needs race_mode::exhaustive: every candidate's Q.
+    noise_correction correction = noise_correction::none;
 
     /// Candidates per step, the most likely ones of the anchor; [1, inf), cut to the vocabulary.
     /// Cost grows linearly. whole_vocabulary = no restriction (no-op).
@@ -91,6 +121,16 @@ struct decode_options {
 /// Throws invalid_option unless every field is in range.
 inline void check(const decode_options& options, std::string_view where) {
     check_option(options.alpha > 0, where, "alpha", options.alpha, "in (0, inf]");
+    check_option(!options.alpha_rule || options.race == race_mode::exhaustive, where, "race",
+                 static_cast<int>(options.race),
+                 "exhaustive with an alpha_rule: it needs every candidate's Q");
+    check_option(
+        options.correction == noise_correction::none || options.race == race_mode::exhaustive,
+        where, "race", static_cast<int>(options.race),
+        "exhaustive with a correction: it needs every candidate's Q");
+    check_option(!options.alpha_rule || options.correction != noise_correction::log_normal, where,
+                 "correction", static_cast<int>(options.correction),
+                 "none or shrink with an alpha_rule: log_normal must know alpha first");
     check_option(options.top_k >= 1, where, "top_k", options.top_k, ">= 1");
     check_option(options.race_error > 0 && options.race_error < 1, where, "race_error",
                  options.race_error, "in (0, 1)");

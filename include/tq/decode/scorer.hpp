@@ -14,6 +14,7 @@
 #include "../concepts/action_value.hpp"
 #include "../concepts/policy.hpp"
 #include "../core/stopwatch.hpp"
+#include "../estimate/shrink.hpp"
 #include "../kernels/gumbel.hpp"
 #include "../kernels/log_sum_exp.hpp"
 #include "../kernels/tilt.hpp"
@@ -67,7 +68,7 @@ public:
     [[nodiscard]] std::vector<tilted_distribution> score(std::span<const decode_state> states) {
         std::vector<tilted_distribution> result = propose(states);
         if (!states.empty()) evaluate(states, result);
-        for (tilted_distribution& distribution : result) close(distribution);
+        for (std::size_t i = 0; i < states.size(); ++i) close(result[i], states[i]);
         return result;
     }
 
@@ -88,13 +89,24 @@ public:
     }
 
     /// The second half: the closed form, once every Q is there.
-    void close(tilted_distribution& distribution) const {
-        distribution.log_z =
-            tilt(distribution.log_prior, distribution.q, options_.alpha, distribution.log_p);
-        // It cannot be negative: the policy's mass on the candidates is at most 1. Float logits can
-        // leave some 1e-8 below.
-        const double kl = kl_divergence(distribution.log_p, distribution.log_pi);
-        distribution.kl = kl < 0 ? 0.0 : kl;
+    /// Throws invalid_option if an alpha_rule gives an alpha out of range.
+    void close(tilted_distribution& distribution, const decode_state& state) const {
+        correct(distribution);
+        if (options_.alpha_rule) {
+            distribution.alpha = options_.alpha_rule(distribution, state);
+            check_option(distribution.alpha > 0, "alpha_rule", "alpha", distribution.alpha,
+                         "in (0, inf]");
+        }
+        distribution.log_z = tilt(distribution.log_prior, distribution.tilting_q(),
+                                  distribution.alpha, distribution.log_p);
+        // It cannot be negative: the mass on the candidates is at most 1. Float logits can leave some
+        // 1e-8 below.
+        const auto divergence = [&](const std::vector<double>& from) {
+            const double kl = kl_divergence(distribution.log_p, from);
+            return kl < 0 ? 0.0 : kl;
+        };
+        distribution.kl = divergence(distribution.log_pi);
+        distribution.kl_prior = anchor_ ? divergence(distribution.log_prior) : distribution.kl;
     }
 
     [[nodiscard]] tilted_distribution score(const decode_state& state) {
@@ -131,7 +143,8 @@ private:
             distribution.q_error.assign(distribution.size(), unknown);
             distribution.log_p.assign(distribution.size(), unknown);
             distribution.rollouts.assign(distribution.size(), 0);
-            distribution.log_z = distribution.kl = unknown;
+            distribution.log_z = distribution.kl = distribution.kl_prior = unknown;
+            distribution.alpha = options_.alpha;
         }
         return result;
     }
@@ -180,6 +193,18 @@ private:
             return logit(a) > logit(b) || (logit(a) == logit(b) && a < b);
         });
         return result;
+    }
+
+    void correct(tilted_distribution& distribution) const {
+        if (options_.correction == noise_correction::shrink) {
+            distribution.corrected =
+                shrink(distribution.q, distribution.q_error, distribution.rollouts).q;
+        } else if (options_.correction == noise_correction::log_normal) {
+            distribution.corrected.clear();
+            for (std::size_t i = 0; i < distribution.size(); ++i)
+                distribution.corrected.push_back(
+                    log_normal_q(distribution.q[i], distribution.q_error[i], options_.alpha));
+        }
     }
 
     /// log softmax(row / temperature) at `tokens`.

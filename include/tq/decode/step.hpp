@@ -20,23 +20,31 @@ namespace tq {
 /// The closed form at one state: p(z|s) ∝ prior(z|s) exp(Q(s,z) / alpha) over the candidates.
 /// Candidates are in descending order of the prior. All logarithms are natural.
 /// A race that did not do all rollouts leaves the distribution open: q is NaN for candidates that were
-/// dropped before any rollout, and log_p, log_z and kl are NaN.
+/// dropped before any rollout, and log_p, log_z, kl and kl_prior are NaN.
 struct tilted_distribution {
     std::vector<token_id> tokens;       ///< [n] candidates
     std::vector<double> log_prior;      ///< [n] log-probability under the anchor that is tilted
     std::vector<double> log_pi;         ///< [n] log-probability under the policy (whole vocabulary)
     std::vector<double> q;              ///< [n] Q(s, z), in units of the reward
     std::vector<double> q_error;        ///< [n] its standard error; 0 = exact, NaN = unknown
+    std::vector<double> corrected;      ///< [n] Q after noise_correction; empty if there was none
     std::vector<double> log_p;          ///< [n] log-probability of the tilt; exp sums to 1
     std::vector<std::size_t> rollouts;  ///< [n] rollouts that Q rests on
     /// [n] what the importance weights behind Q were like; empty where no Q rests on any.
     std::vector<std::optional<weight_diagnostics>> weights;
-    double log_z = 0;              ///< log normaliser: log sum_z prior(z) exp(Q(z) / alpha)
-    double kl = 0;                 ///< KL(p || policy) in nats, the top_k cut counted in
-    model_tokens spent;            ///< what it cost
+    double log_z = 0;     ///< log normaliser: log sum_z prior(z) exp(Q(z) / alpha)
+    double kl = 0;        ///< KL(p || policy) in nats, the top_k cut counted in
+    double kl_prior = 0;  ///< KL(p || anchor that is tilted), likewise; does not grow with alpha
+    double alpha = 0;     ///< strength of the tilt
+    model_tokens spent;   ///< what it cost
     weight_summary weight_totals;  ///< of `weights`
 
     [[nodiscard]] std::size_t size() const noexcept { return tokens.size(); }
+
+    /// The Q that the tilt uses: corrected, or as it was estimated.
+    [[nodiscard]] const std::vector<double>& tilting_q() const noexcept {
+        return corrected.empty() ? q : corrected;
+    }
 
     /// Takes in what is known of candidate `i`. Throws backend_error if its Q is NaN.
     void set(std::size_t i, const value_estimate& value) {
@@ -84,6 +92,8 @@ struct step {
     [[nodiscard]] token_view emitted() const noexcept {
         return ends ? token_view{} : token_view{&token, 1};
     }
+    /// Divergence of the distribution from the one that it tilts, in nats.
+    [[nodiscard]] double tilt_kl() const noexcept { return distribution.kl_prior; }
 };
 
 }  // namespace tq
