@@ -13,6 +13,9 @@ enum class method { plain, baseline, tq };
 /// Which model is tilted.
 enum class anchor { policy, baseline };
 
+/// How futures of the baseline are turned into Q.
+enum class transfer { direct, indirect, soft };
+
 struct arguments {
     // models
     std::string model;           // GGUF of the policy
@@ -37,6 +40,10 @@ struct arguments {
         .alpha = 0.1, .top_k = 8, .select = tq::selection::argmax, .race = tq::race_mode::exact};
     tq::rollout_options rollout = {};
     ::anchor anchor = ::anchor::baseline;
+    ::transfer transfer = ::transfer::direct;
+    double beta = 0.1;        // of indirect and soft transfer
+    double policy_share = 0;  // of the rollouts
+    tq::weight_options weights = {};
     tq::selection others_select = tq::selection::sample;  // for plain and baseline
 
     // output

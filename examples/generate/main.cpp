@@ -13,6 +13,7 @@
 #include "arguments.hpp"
 #include "report.hpp"
 #include "rewards.hpp"
+#include "transfer.hpp"
 
 namespace {
 
@@ -103,6 +104,7 @@ answer decode_one(models& models, Decoder& decode, const tq::token_list& prompt,
     result.tokens = stream.answer().size();
     result.finished = stream.finished();
     result.kl = stream.kl();
+    result.weights = stream.weights();
     const tq::answer_view whole{prompt, stream.answer(), stream.finished()};
     tq::weighted_sum& sum = models.rewards.sum();
     result.terms.resize(sum.terms().size());
@@ -119,22 +121,25 @@ void decode_all(models& models, const arguments& args, const tq::token_list& pro
     frozen.select = args.others_select;
     frozen.top_k = frozen.select == tq::selection::argmax ? 1 : tq::whole_vocabulary;
     tq::zero_value none;
-    tq::direct_transfer q{models.baseline, models.reward, args.rollout};
     const auto run = [&](method method, auto&& value, timed<llama::language_model>& anchor,
-                         const tq::decode_options& options) {
+                         const tq::decode_options& options, const tq::rollout_stats& stats) {
         tq::decoder decode{models.policy, value, anchor, options};
-        decode_one(models, decode, prompt, index, method, args, report, q.stats());
+        decode_one(models, decode, prompt, index, method, args, report, stats);
     };
     for (const method method : args.methods) switch (method) {
             case method::plain:
-                run(method, none, models.policy, frozen);
+                run(method, none, models.policy, frozen, {});
                 break;
             case method::baseline:
-                run(method, none, models.baseline, frozen);
+                run(method, none, models.baseline, frozen, {});
                 break;
             case method::tq:
-                run(method, q, args.anchor == anchor::policy ? models.policy : models.baseline,
-                    args.decode);
+                with_value(models.policy, models.baseline, models.reward, args,
+                           [&](auto& q, const tq::rollout_stats& stats) {
+                               auto& anchor =
+                                   args.anchor == anchor::policy ? models.policy : models.baseline;
+                               run(method, q, anchor, args.decode, stats);
+                           });
         }
 }
 

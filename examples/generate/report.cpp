@@ -116,7 +116,8 @@ void report::end_answer(const answer& answer) {
                                  {"rewards", rewards},
                                  {"kl", answer.kl},
                                  {"seconds", answer.seconds},
-                                 {"model_tokens", answer.spent.tokens()}}));
+                                 {"model_tokens", answer.spent.tokens()},
+                                 {"weights", answer.weights}}));
     }
     std::fflush(stdout);
 }
@@ -136,7 +137,23 @@ void report::summary() const {
                    tokens / total(answers, seconds_of), total(answers, model_tokens_of) / tokens);
     }
     if (rewards_.size() > 1) summary_of_terms();
+    const tq::weight_summary weights = weights_of_all();
+    if (weights.estimates > 0)
+        fmt::print(
+            "\nof {} estimates by importance weights {:.0f} % collapsed, {:.0f} % ended "
+            "unweighted, "
+            "{:.0f} % were refused\n",
+            weights.estimates, 100 * per(weights.collapsed, weights.estimates),
+            100 * per(weights.unweighted, weights.estimates),
+            100 * per(weights.refused, weights.estimates));
     if (args_.profile) profile();
+}
+
+tq::weight_summary report::weights_of_all() const {
+    tq::weight_summary sum;
+    for (const auto& [method, answers] : answers_)
+        for (const answer& answer : answers) sum += answer.weights;
+    return sum;
 }
 
 /// The rewards that the reward is the sum of.
@@ -225,6 +242,7 @@ void report::summary_json() const {
                              {"prompts", prompts_.size()},
                              {"decode", args_.decode},
                              {"rollout", args_.rollout},
+                             {"weights", weights_of_all()},
                              {"anchor", args_.anchor == anchor::policy ? "policy" : "baseline"}}));
 }
 

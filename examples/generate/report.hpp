@@ -58,6 +58,7 @@ struct answer {
     double kl = 0;                   // divergence from the policy along the answer, nats
     double seconds = 0;
     usage spent = {};
+    tq::weight_summary weights = {};  // of indirect and soft transfer
 
     [[nodiscard]] double tokens_per_second() const { return static_cast<double>(tokens) / seconds; }
 };
@@ -89,6 +90,7 @@ private:
     [[nodiscard]] std::vector<tq::value_estimate> terms_of(
         const std::vector<answer>& answers) const;
     void profile() const;
+    [[nodiscard]] tq::weight_summary weights_of_all() const;
 
     const arguments& args_;
     const std::vector<std::string>& prompts_;
