@@ -16,6 +16,7 @@
 
 #include "noise/measure.hpp"
 #include "noise/models.hpp"
+#include "noise/report.hpp"
 #include "noise/table.hpp"
 
 namespace {
@@ -26,11 +27,18 @@ struct settings {
     std::string record, recorded;
 };
 
-void run(const settings& options) {
-    noise::models models{options.threads};
-    const auto prompts =
-        models.prompts(demo_defaults::asset("prompts.train.jsonl"), options.states);
-    noise::record_states(models, prompts, options.measure, options.first, options.record);
+void study_decisions(const settings& options) {
+    std::string path = options.recorded;
+    if (path.empty()) {
+        path = options.record;
+        noise::models models{options.threads};
+        const auto prompts =
+            models.prompts(demo_defaults::asset("prompts.train.jsonl"), options.states);
+        noise::record_states(models, prompts, options.measure, options.first, path);
+    }
+    const std::vector<noise::measured_state> states = noise::read_states(path);
+    const nlohmann::json json = noise::decision_report{states}.print();
+    fmt::print("\n{}\n", json.dump());
 }
 
 }  // namespace
@@ -47,7 +55,7 @@ int main(int argc, char** argv) {
     app.add_option("--threads", options.threads)->capture_default_str();
     CLI11_PARSE(app, argc, argv);
     try {
-        run(options);
+        study_decisions(options);
     } catch (const std::exception& error) {
         fmt::print(stderr, "noise: {}\n", error.what());
         return 1;
