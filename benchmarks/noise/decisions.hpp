@@ -144,6 +144,7 @@ inline std::vector<estimator> estimators() {
                             }});
         };
         towards("", {}, [](const measured_state&) { return columns{}; });
+        if (n > 4) continue;
         towards(" on log prior", {},
                 [](const measured_state& s) { return columns{s.log_baseline}; });
         towards(" on ARGS", {"args"},
