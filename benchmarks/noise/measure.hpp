@@ -111,18 +111,25 @@ private:
     measure_settings settings_;
 };
 
-/// Measures the states from number `first` on, one for each prompt, and appends them to `path`.
-inline void record_states(models& models, const std::vector<tq::token_list>& prompts,
-                          const measure_settings& settings, std::size_t first,
-                          const std::string& path) {
+/// Measures the states from number `first` on, one for each prompt; appends them to `path` unless it is
+/// empty.
+inline std::vector<measured_state> record_states(models& models,
+                                                 const std::vector<tq::token_list>& prompts,
+                                                 const measure_settings& settings,
+                                                 std::size_t first, const std::string& path) {
     measurer measurer{models, settings};
-    std::ofstream file{path, std::ios::app};
-    if (!file) throw tq::invalid_option{"noise: cannot write " + path};
+    std::vector<measured_state> result;
+    std::ofstream file;
+    if (!path.empty()) file.open(path, std::ios::app);
     for (std::size_t i = first; i < prompts.size(); ++i) {
         fmt::print(stderr, "\r\033[Kstate {}/{}", i + 1, prompts.size());
-        file << nlohmann::json(measurer.measure(prompts[i], i)).dump() << '\n' << std::flush;
+        result.push_back(measurer.measure(prompts[i], i));
+        if (path.empty()) continue;
+        file << nlohmann::json(result.back()).dump() << '\n' << std::flush;
+        if (!file) throw tq::invalid_option{"noise: cannot write " + path};
     }
     fmt::print(stderr, "\r\033[K");
+    return result;
 }
 
 }  // namespace noise

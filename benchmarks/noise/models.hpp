@@ -20,7 +20,8 @@ struct models {
         : weights{demo_defaults::model()},
           policy{weights, context({}, threads)},
           baseline{weights, context(demo_defaults::baseline_lora(), threads)},
-          reward{weights, demo_defaults::reward_head(), context({}, threads)} {}
+          reward{weights, demo_defaults::reward_head(), context({}, threads)},
+          judge{weights, demo_defaults::reward_head(), {.threads = threads}} {}
 
     [[nodiscard]] static tq::llama_cpp::language_model_options context(const std::string& lora,
                                                                        std::size_t threads) {
@@ -53,7 +54,7 @@ struct models {
 
     tq::llama_cpp::model weights;
     tq::llama_cpp::language_model policy, baseline;
-    tq::llama_cpp::reward_head reward;
+    tq::llama_cpp::reward_head reward, judge;  // judge: of final answers, not counted
 };
 
 }  // namespace noise

@@ -11,6 +11,13 @@
 
 #include "../support/defaults.hpp"
 
+#if __has_include(<boost/math/tools/toms748_solve.hpp>)
+#include <tq/ext/boost/budget.hpp>
+#define TQSTAR_GENERATE_BUDGETS 1
+#else
+#define TQSTAR_GENERATE_BUDGETS 0
+#endif
+
 namespace {
 
 const std::map<std::string, method> method_names{
@@ -42,6 +49,11 @@ const std::map<std::string, tq::rollout_noise> noise_names{
     {"independent", tq::rollout_noise::independent},
     {"coupled", tq::rollout_noise::coupled},
     {"scenario", tq::rollout_noise::scenario}};
+
+const std::map<std::string, tq::noise_correction> correction_names{
+    {"none", tq::noise_correction::none},
+    {"shrink", tq::noise_correction::shrink},
+    {"log_normal", tq::noise_correction::log_normal}};
 
 void add_model_options(CLI::App& app, arguments& args) {
     app.add_option("--model", args.model, "GGUF file of the policy [the cached demo model]")
@@ -193,6 +205,9 @@ void add_decoding_options(CLI::App& app, arguments& args) {
     app.add_option("--race-budget", args.decode.race_budget, "of halving: rollouts per step; >= 1")
         ->capture_default_str()
         ->group("Decoding");
+    choose("--correction", args.decode.correction, correction_names,
+           "of noisy Q, with several rollouts and --race exhaustive: [none], shrink (towards their "
+           "mean) or log_normal");
     choose("--select", args.decode.select, selection_names, "how TQ* picks: [argmax] or sample");
     choose("--others-select", args.others_select, selection_names,
            "how plain and baseline pick: argmax or [sample]");
@@ -201,6 +216,35 @@ void add_decoding_options(CLI::App& app, arguments& args) {
     app.add_option("-s,--seed", args.decode.seed, "the same seed gives the same text")
         ->capture_default_str()
         ->group("Decoding");
+}
+
+#if TQSTAR_GENERATE_BUDGETS
+void add_budget_options(CLI::App& app, arguments& args) {
+    auto* step = app.add_option_function<double>(
+        "--kl-per-step", [&](double nats) { args.decode.alpha_rule = tq::kl_per_step{nats}; },
+        "choose alpha in every step so that TQ* is drawn this far from the anchor, in nats; goes "
+        "with "
+        "--race exhaustive --select sample");
+    auto* whole = app.add_option_function<double>(
+        "--kl-per-answer", [&](double nats) { args.decode.alpha_rule = tq::kl_per_answer{nats}; },
+        "the same for a whole answer: each step gets an equal share of what is left");
+    for (CLI::Option* option : {step, whole})
+        option->check(CLI::NonNegativeNumber)
+            ->group("Decoding")
+            ->excludes(app.get_option("--alpha"));
+    step->excludes(whole);
+}
+#endif
+
+/// A budget of divergence needs every Q, and draws.
+void fit_to_alpha_rule(const CLI::App& app, arguments& args) {
+    if (!args.decode.alpha_rule) return;
+    if (app.count("--race") == 0) args.decode.race = tq::race_mode::exhaustive;
+    if (app.count("--select") == 0) args.decode.select = tq::selection::sample;
+    if (args.decode.select == tq::selection::argmax)
+        throw tq::invalid_option{
+            "--select: argmax strays as far as the mode does, whatever the divergence of the tilt; "
+            "--kl-per-step and --kl-per-answer go with sample"};
 }
 
 /// Fills in the demo: its model, baseline and reward, where the user named none.
@@ -246,6 +290,9 @@ arguments read_arguments(int argc, char** argv) {
     add_prompt_options(app, args);
     add_decoding_options(app, args);
     add_transfer_options(app, args);
+#if TQSTAR_GENERATE_BUDGETS
+    add_budget_options(app, args);
+#endif
     app.add_flag("--json", args.json, "print one JSON object per answer, then a summary")
         ->group("Output");
     app.add_flag("--profile", args.profile, "also say where the time of TQ* went")->group("Output");
@@ -260,6 +307,7 @@ arguments read_arguments(int argc, char** argv) {
         throw tq::invalid_option{std::string{error.what()} + " (see --help)"};
     }
     adapt_to_transfer(app, args);
+    fit_to_alpha_rule(app, args);
     fill_defaults(args);
     check(args.decode, "generate");
     check(args.rollout, "generate");

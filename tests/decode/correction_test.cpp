@@ -161,7 +161,7 @@ TEST_CASE("alpha_rule and correction: what they cannot go with is refused") {
             w.policy, w.exact, {.alpha_rule = [=](const auto&, const auto&) { return bad; }}};
         CHECK_THROWS_AS(answer(decode), tq::invalid_option);
     }
-    constexpr double inf = std::numeric_limits<double>::infinity();
+    static constexpr double inf = std::numeric_limits<double>::infinity();
     const auto frozen = answer(tq::decoder{
         w.policy, w.exact, {.alpha_rule = [](const auto&, const auto&) { return inf; }}});
     CHECK(close(frozen[0].distribution.kl, 0, 1e-6));
