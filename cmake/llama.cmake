@@ -1,6 +1,7 @@
 # Provides the target `llama`: one that exists already, an installed one, or one built once from
 # a pinned source release into a cache that every later build of tq shares.
-# Also provides tq_model: fetches the small model that tests and examples use.
+# Also provides tq_model: fetches the small model that tests and examples use; and tq_other_model: one
+# with another vocabulary, for tests.
 
 set(TQSTAR_CACHE "$ENV{TQSTAR_CACHE}" CACHE PATH
     "Where built llama.cpp and models are kept (default: ~/.cache/tq)")
@@ -30,10 +31,15 @@ if(TQSTAR_BUILD_TESTS OR TQSTAR_BUILD_EXAMPLES OR TQSTAR_BUILD_BENCHMARKS)
         COMMAND ${tqstar_with_cache} "${CMAKE_CURRENT_LIST_DIR}/fetch_model" --path
         OUTPUT_VARIABLE tqstar_model_path OUTPUT_STRIP_TRAILING_WHITESPACE
         COMMAND_ERROR_IS_FATAL ANY)
+    execute_process(
+        COMMAND ${tqstar_with_cache} "${CMAKE_CURRENT_LIST_DIR}/fetch_other_model" --path
+        OUTPUT_VARIABLE tqstar_other_model_path OUTPUT_STRIP_TRAILING_WHITESPACE
+        COMMAND_ERROR_IS_FATAL ANY)
     # Properties of every test that runs a model. Threads of llama.cpp wait for each other by
     # spinning: beside other work they crawl, hence RUN_SERIAL.
     set(tqstar_model_test LABELS model FIXTURES_REQUIRED model RUN_SERIAL ON
-        ENVIRONMENT "TQ_MODEL=${tqstar_model_path}")
+        ENVIRONMENT "TQ_MODEL=${tqstar_model_path}"
+        ENVIRONMENT_MODIFICATION "TQ_OTHER_MODEL=set:${tqstar_other_model_path}")
     add_executable(tq_requantise EXCLUDE_FROM_ALL "${CMAKE_CURRENT_LIST_DIR}/requantise.cpp")
     target_compile_features(tq_requantise PRIVATE cxx_std_20)
     target_link_libraries(tq_requantise PRIVATE llama)
@@ -41,4 +47,7 @@ if(TQSTAR_BUILD_TESTS OR TQSTAR_BUILD_EXAMPLES OR TQSTAR_BUILD_BENCHMARKS)
         COMMAND ${tqstar_with_cache} "${CMAKE_CURRENT_LIST_DIR}/fetch_model" $<TARGET_FILE:tq_requantise>
         USES_TERMINAL VERBATIM)
     add_dependencies(tq_model tq_requantise)
+    add_custom_target(tq_other_model
+        COMMAND ${tqstar_with_cache} "${CMAKE_CURRENT_LIST_DIR}/fetch_other_model"
+        USES_TERMINAL VERBATIM)
 endif()

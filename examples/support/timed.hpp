@@ -18,6 +18,7 @@ struct timed {
     [[nodiscard]] std::size_t vocab_size() const { return model.vocab_size(); }
     [[nodiscard]] tq::token_view end_tokens() const { return model.end_tokens(); }
     [[nodiscard]] std::size_t max_batch() const { return model.max_batch(); }
+    [[nodiscard]] const auto& source() const { return model.source(); }
     [[nodiscard]] tq::reward_range range() const { return model.range(); }
     [[nodiscard]] std::span<const tq::logits_view> next_logits(std::span<const tq::token_view> s) {
         return clocked([&] { return model.next_logits(s); });

@@ -24,6 +24,17 @@ inline const llama_cpp::model& shared_model() {
     return model;
 }
 
+/// $TQ_OTHER_MODEL: a model with another vocabulary.
+inline const llama_cpp::model& other_model() {
+    static const llama_cpp::model model = [] {
+        const char* path = std::getenv("TQ_OTHER_MODEL");
+        if (path == nullptr)
+            throw std::runtime_error{"set TQ_OTHER_MODEL to the file of cmake/fetch_other_model"};
+        return llama_cpp::model{path};
+    }();
+    return model;
+}
+
 /// A file that comes with the examples.
 inline std::string asset(const std::string& name) {
     return std::string{TQSTAR_ASSETS_DIR} + "/" + name;

@@ -2,6 +2,7 @@
 // Models from GGUF files, run by llama.cpp:
 //   model           the weights, loaded once and shared; tokens <-> text, chat prompts
 //   language_model  a policy or baseline, with a LoRA adapter or a prompt of its own
+//   text_baseline   a baseline with another vocabulary than the policy's
 //   reward_head     a linear reward head on a trunk
 //   utf8_stream     text from tokens as they come
 //   set_log         shows llama.cpp's own log
@@ -10,4 +11,5 @@
 #include "log.hpp"
 #include "model.hpp"
 #include "reward_head.hpp"
+#include "text_baseline.hpp"
 #include "utf8.hpp"

@@ -1,0 +1,308 @@
+#include "support/catch.hpp"
+#include "support/message.hpp"
+
+#include <algorithm>
+#include <ranges>
+#include <string>
+#include <utility>
+
+#include <tq/core/random.hpp>
+#include <tq/decode/decoder.hpp>
+#include <tq/transfer/direct.hpp>
+
+#include "shared_model.hpp"
+
+using tq::llama_cpp::language_model;
+using tq::llama_cpp::model;
+using tq::llama_cpp::text_baseline;
+using tq::llama_cpp::detail::piece_table;
+using namespace tq::test;
+
+static_assert(tq::completer<text_baseline<language_model&>>);
+
+namespace {
+
+constexpr tq::sampling_rule greedy{.temperature = 0, .top_p = 1};
+
+/// Writes one text, in a vocabulary's own tokens: row i puts nearly everything on the token that goes
+/// on where the sequence is, if it spells the text's beginning in those very tokens; if not, on "?".
+class scripted_model {
+public:
+    scripted_model(const model& source, const std::string& text)
+        : source_{source},
+          script_{source.tokenize(text)},
+          lost_{source.tokenize("?").front()} {}
+
+    [[nodiscard]] const model& source() const { return source_; }
+    [[nodiscard]] std::size_t vocab_size() const { return source_.vocab_size(); }
+    [[nodiscard]] std::size_t max_batch() const { return 2; }
+    [[nodiscard]] std::span<const tq::logits_view> next_logits(
+        std::span<const tq::token_view> sequences) {
+        table_.assign(sequences.size(), std::vector<float>(vocab_size(), 0.0F));
+        views_.clear();
+        for (std::size_t i = 0; i < sequences.size(); ++i) {
+            table_[i][static_cast<std::size_t>(next(sequences[i].subspan(1)))] = 50;
+            views_.emplace_back(table_[i]);
+        }
+        return views_;
+    }
+
+private:
+    [[nodiscard]] tq::token_id next(tq::token_view answer) const {
+        if (answer.size() <= script_.size() &&
+            std::ranges::equal(answer, tq::token_view{script_}.first(answer.size())))
+            return answer.size() == script_.size() ? source_.end_tokens()[0]
+                                                   : script_[answer.size()];
+        return lost_;
+    }
+
+    model source_;
+    tq::token_list script_;
+    tq::token_id lost_;
+    std::vector<std::vector<float>> table_;
+    std::vector<tq::logits_view> views_;
+};
+
+/// The continuation of an answer by a baseline, as a trajectory, and the text of it.
+template <class Baseline>
+std::pair<tq::trajectory, std::string> continued(Baseline& baseline, const model& policy,
+                                                 const tq::token_list& prompt,
+                                                 const tq::token_list& answer,
+                                                 std::size_t max_tokens,
+                                                 tq::sampling_rule rule = greedy) {
+    const tq::token_list sequence = prompt + answer;
+    const tq::rollout_request request{.sequence = sequence,
+                                      .max_tokens = max_tokens,
+                                      .end_tokens = policy.end_tokens(),
+                                      .key = tq::random_key{5}};
+    auto result = tq::run_rollouts(baseline, {&request, 1}, rule);
+    std::string text;
+    for (const tq::token_id token : result.at(0).tokens()) text += policy.piece(token);
+    return {std::move(result[0]), std::move(text)};
+}
+
+/// The completer's contract.
+void check_contract(const tq::trajectory& rollout, const tq::token_list& sequence,
+                    std::size_t max_tokens, const model& policy) {
+    REQUIRE(rollout.start == sequence.size());
+    REQUIRE(rollout.sequence.size() >= sequence.size());
+    CHECK(std::equal(sequence.begin(), sequence.end(), rollout.sequence.begin()));
+    CHECK(rollout.tokens().size() <= max_tokens);
+    if (rollout.finished) CHECK(rollout.tokens().size() < max_tokens);
+    for (const tq::token_id token : rollout.tokens()) {
+        CHECK((token >= 0 && static_cast<std::size_t>(token) < policy.vocab_size()));
+        CHECK_FALSE(tq::is_end_token(token, policy.end_tokens()));
+    }
+}
+
+const std::vector<std::string> questions{"Write a line about the sea.",
+                                         "What is a good breakfast?",
+                                         "Tell me about your favourite season.",
+                                         "Describe a small house in the woods.",
+                                         "Why do people travel?",
+                                         "Write a short review of a tent."};
+
+std::string plain_prompt(const std::string& question) {
+    return "Question: " + question + "\nAnswer:";
+}
+
+}  // namespace
+
+TEST_CASE("pieces: text and any other bytes come back as they were, in both vocabularies") {
+    for (const model& source : {shared_model(), other_model()}) {
+        const piece_table pieces{source};
+        for (const std::string text :
+             {"Hello, world!\n\n  Two  spaces.",
+              "\xC3\xA9t\xC3\xA9 \xE6\x97\xA5\xE6\x9C\xAC \xF0\x9F\x98\x80", "cut \xF0\x9F\x98",
+              "\x80\x98 rest of a character", "\xE2\x82", "<|im_end|> <eos>", ""})
+            CHECK(pieces.text(pieces.tokenize(text)) == text);
+        CHECK(pieces.tokenize("Hello there") == source.tokenize("Hello there"));
+        const auto spelled = [&](char byte) {
+            return !pieces.tokenize(std::string(1, byte)).empty();
+        };
+        CHECK(std::ranges::count_if(std::views::iota(0, 256), [&](int byte) {
+                  return spelled(static_cast<char>(byte));
+              }) > 200);
+        const tq::random_key key{8};
+        for (std::uint64_t n = 0; n < 50; ++n) {
+            std::string noise;
+            for (std::uint64_t i = 0; i < 20; ++i)
+                noise += static_cast<char>(key.fold_in(n).bits(i) % 256);
+            std::erase_if(noise, [&](char byte) { return !spelled(byte); });
+            CHECK(pieces.text(pieces.tokenize(noise)) == noise);
+        }
+        CHECK(pieces.goes_on(" hel"));
+        CHECK_FALSE(pieces.goes_on(" helxyzzyx"));
+        for (const tq::token_id token : pieces.beginning_with(" hel"))
+            CHECK(pieces.piece(token).starts_with(" hel"));
+    }
+}
+
+TEST_CASE("text_baseline: what it writes goes on where a word was cut, with healing only") {
+    const std::string script = " hello there, wonderful people";
+    for (const model& source : {shared_model(), other_model()})
+        for (const bool healing : {true, false}) {
+            text_baseline baseline{shared_model(), scripted_model{source, script}, {healing}};
+            baseline.add_prompt({1, 2, 3}, {7});
+            std::size_t right = 0;
+            for (std::size_t cut = 0; cut <= script.size(); ++cut) {
+                const auto answer = shared_model().tokenize(script.substr(0, cut));
+                const auto [rollout, text] =
+                    continued(baseline, shared_model(), {1, 2, 3}, answer, 30);
+                check_contract(rollout, tq::token_list{1, 2, 3} + answer, 30, shared_model());
+                right += rollout.finished && text == script.substr(cut);
+            }
+            INFO("healing " << healing << ": " << right << " of " << script.size() + 1);
+            if (healing)
+                CHECK(right == script.size() + 1);
+            else
+                CHECK(right < script.size() / 2);
+        }
+}
+
+TEST_CASE("text_baseline: a batch is its requests one by one; limits are kept") {
+    const std::string script = " hello there, wonderful people";
+    text_baseline baseline{shared_model(), scripted_model{other_model(), script}};
+    baseline.add_prompt({1, 2, 3}, {7});
+    std::vector<tq::token_list> sequences;
+    std::vector<tq::rollout_request> requests;
+    for (const char* begin : {" hel", "", " hello th", " hello there, wonder", " other"})
+        sequences.push_back(tq::token_list{1, 2, 3} + shared_model().tokenize(begin));
+    for (std::size_t i = 0; i < sequences.size(); ++i)
+        requests.push_back({.sequence = sequences[i],
+                            .max_tokens = 1 + i,
+                            .end_tokens = shared_model().end_tokens(),
+                            .key = tq::random_key{i}});
+    for (const tq::sampling_rule rule : {greedy, tq::sampling_rule{}}) {
+        const auto together = baseline.complete(requests, rule);
+        for (std::size_t i = 0; i < requests.size(); ++i) {
+            const auto alone = baseline.complete({&requests[i], 1}, rule);
+            CHECK(alone[0].sequence == together[i].sequence);
+            check_contract(together[i], sequences[i], 1 + i, shared_model());
+            CHECK((together[i].finished || together[i].tokens().size() == 1 + i));
+        }
+    }
+}
+
+TEST_CASE("text_baseline: sequences need a prompt; of several the longest holds") {
+    text_baseline baseline{shared_model(), scripted_model{other_model(), " yes"}};
+    const tq::token_list sequence{1, 2, 3};
+    const tq::rollout_request request{.sequence = sequence, .max_tokens = 4, .end_tokens = {}};
+    CHECK(contains(message_of<tq::invalid_option>([&] {
+                       (void)baseline.complete({&request, 1}, greedy);
+                   }),
+                   "text_baseline: sequence = one without a prompt, must be one that begins with a "
+                   "prompt given to add_prompt"));
+    CHECK(contains(message_of<tq::invalid_option>([&] { baseline.add_prompt({1}, {}); }),
+                   "baseline_prompt size = 0"));
+    baseline.add_prompt({1}, {7, 7});  // the script is lost: a longer prompt than it expects
+    baseline.add_prompt({1, 2, 3}, {7});
+    baseline.add_prompt({1, 2}, {7, 7});
+    CHECK(continued(baseline, shared_model(), sequence, {}, 4).second == " yes");
+    baseline.clear_prompts();
+    CHECK_THROWS_AS(baseline.complete({&request, 1}, greedy), tq::invalid_option);
+}
+
+TEST_CASE("check_same_vocabulary: another one is refused in words") {
+    tq::llama_cpp::check_same_vocabulary(shared_model(), shared_model(), "anchor");
+    CHECK(
+        contains(message_of<tq::invalid_option>([] {
+                     tq::llama_cpp::check_same_vocabulary(shared_model(), other_model(), "anchor");
+                 }),
+                 "anchor: vocabulary = " + other_model().path() + ", must be that of the policy"));
+}
+
+TEST_CASE("text_baseline: the same model through text writes what it writes through tokens") {
+    language_model direct{shared_model(), small()}, through{shared_model(), small()};
+    text_baseline healed{shared_model(), through},
+        plain{shared_model(), through, {.healing = false}};
+    std::size_t same_healed = 0, same_plain = 0;
+    for (const std::string& question : questions) {
+        const tq::token_list prompt = shared_model().chat_prompt(question);
+        for (auto* baseline : {&healed, &plain}) baseline->add_prompt(prompt, prompt);
+        const tq::token_list answer = shared_model().tokenize("I think that");
+        const std::string expected = continued(direct, shared_model(), prompt, answer, 12).second;
+        const std::string with = continued(healed, shared_model(), prompt, answer, 12).second;
+        const std::string without = continued(plain, shared_model(), prompt, answer, 12).second;
+        same_healed += with == expected;
+        same_plain += without == expected;
+        UNSCOPED_INFO("expected" << expected << "\nhealed  " << with << "\nplain   " << without);
+    }
+    UNSCOPED_INFO("healed " << same_healed << ", plain " << same_plain);
+    CHECK(same_healed >= 5);
+    CHECK(same_plain >= 5);
+}
+
+TEST_CASE("text_baseline: a real model spells on after half a word, if healed") {
+    language_model engine{other_model(), small({.kept_rows = 8})};
+    text_baseline healed{shared_model(), engine}, plain{shared_model(), engine, {.healing = false}};
+    const tq::token_list prompt = shared_model().chat_prompt(questions[0]);
+    std::size_t healed_words = 0, plain_words = 0;
+    for (auto* baseline : {&healed, &plain})
+        baseline->add_prompt(
+            prompt, other_model().tokenize(plain_prompt(questions[0]), {.add_special = true}));
+    for (const auto& [half, rests] : std::vector<std::pair<std::string, std::string>>{
+             {" The sea is a wonderf", "ul"},
+             {" The water is very beauti", "ful"},
+             {" The sea is one of the most importa", "nt"},
+             {" I like to go to the bea", "ch"},
+             {" The ocean is full of different anima", "l"},
+             {" The sea is very dange", "rous"}}) {
+        const tq::token_list answer = shared_model().tokenize(half);
+        const std::string with = continued(healed, shared_model(), prompt, answer, 4).second;
+        const std::string without = continued(plain, shared_model(), prompt, answer, 4).second;
+        healed_words += with.starts_with(rests);
+        plain_words += without.starts_with(rests);
+        UNSCOPED_INFO(half << "|" << with << "   without: |" << without);
+    }
+    UNSCOPED_INFO("healed " << healed_words << ", plain " << plain_words);
+    CHECK(healed_words == 6);
+    CHECK(plain_words < healed_words);
+}
+
+TEST_CASE("text_baseline: an answer that ends inside a character goes on somehow") {
+    language_model engine{other_model(), small({.kept_rows = 8})};
+    text_baseline baseline{shared_model(), engine};
+    const tq::token_list prompt = shared_model().chat_prompt(questions[0]);
+    baseline.add_prompt(prompt,
+                        other_model().tokenize(plain_prompt(questions[0]), {.add_special = true}));
+    for (const std::string text :
+         {" I love it \xF0\x9F\x98\x80", " caf\xC3\xA9", " \xE6\x97\xA5\xE6\x9C\xAC"}) {
+        tq::token_list answer = shared_model().tokenize(text);
+        while (!answer.empty()) {
+            for (const tq::sampling_rule rule : {greedy, tq::sampling_rule{}}) {
+                const auto [rollout, rest] =
+                    continued(baseline, shared_model(), prompt, answer, 3, rule);
+                check_contract(rollout, prompt + answer, 3, shared_model());
+            }
+            answer.pop_back();
+        }
+    }
+}
+
+TEST_CASE("text_baseline: TQ* with a baseline of another vocabulary, end to end") {
+    const model& weights = shared_model();
+    language_model policy{weights, small()}, engine{other_model(), small({.kept_rows = 8})};
+    tq::llama_cpp::reward_head reward{weights, asset("valence_head.safetensors"), small()};
+    text_baseline baseline{weights, engine};
+    const tq::token_list prompt = weights.chat_prompt(questions[0]);
+    baseline.add_prompt(prompt,
+                        other_model().tokenize(plain_prompt(questions[0]), {.add_special = true}));
+    tq::direct_transfer q{baseline, reward, {.horizon = 6}};
+    tq::decoder decode{
+        policy,
+        q,
+        {.alpha = 0.1, .top_k = 3, .select = tq::selection::argmax, .race = tq::race_mode::exact}};
+    tq::token_list answer;
+    for (const tq::step& step : decode.generate(prompt, 6)) answer.push_back(step.token);
+    tq::zero_value none;
+    tq::decoder frozen{policy, none, {.top_k = 1, .select = tq::selection::argmax}};
+    tq::token_list plain;
+    for (const tq::step& step : frozen.generate(prompt, 6)) plain.push_back(step.token);
+    const std::vector<tq::answer_view> answers{{prompt, answer}, {prompt, plain}};
+    std::vector<double> rewards(2);
+    tq::score_answers(reward, answers, rewards);
+    INFO("TQ* " << weights.detokenize(answer) << " " << rewards[0] << ", plain "
+                << weights.detokenize(plain) << " " << rewards[1]);
+    CHECK(rewards[0] > rewards[1]);
+}
