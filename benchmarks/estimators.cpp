@@ -65,14 +65,14 @@ void run_coverage(std::uint64_t worlds, nlohmann::json& json) {
             if (variance < 1e-12) continue;  // nothing to estimate
             const tq::test::rollouts all = w.draw(n, 7'000 + number);
             const auto estimate = tq::importance_estimate(all.rewards, all.log_weights, raw);
-            const tq::tail_verdict verdict = tq::verdict_of(estimate.weights.k_hat);
-            if (verdict == tq::tail_verdict::good) good.add(holds(estimate.value, q));
-            if (verdict == tq::tail_verdict::fair) fair.add(holds(estimate.value, q));
-            if (verdict >= tq::tail_verdict::bad) bad.add(holds(estimate.value, q));
-            guarded.add(holds(tq::importance_estimate(all.rewards, all.log_weights).value, q));
-            relative += squared(estimate.value.q - q) / variance * static_cast<double>(n);
-            squares += squared(estimate.value.q - q);
-            collapsed += estimate.weights.collapsed;
+            const tq::tail_verdict verdict = tq::verdict_of(estimate.weights->k_hat);
+            if (verdict == tq::tail_verdict::good) good.add(holds(estimate, q));
+            if (verdict == tq::tail_verdict::fair) fair.add(holds(estimate, q));
+            if (verdict >= tq::tail_verdict::bad) bad.add(holds(estimate, q));
+            guarded.add(holds(tq::importance_estimate(all.rewards, all.log_weights), q));
+            relative += squared(estimate.q - q) / variance * static_cast<double>(n);
+            squares += squared(estimate.q - q);
+            collapsed += estimate.weights->collapsed;
             ++noisy;
         }
         const auto cell = [](const share& s) {
@@ -106,7 +106,7 @@ void run_exact(std::uint64_t worlds, nlohmann::json& json) {
                 drawn.push_back(logs[draw_answer(w.tree, w.baseline, u,
                                                  tq::random_key{number}.fold_in(u).fold_in(i))] -
                                 sft[u] + base[u]);
-            const tq::value_estimate estimate = tq::soft_estimate(drawn, {.beta = w.beta}).value;
+            const tq::value_estimate estimate = tq::soft_estimate(drawn, {.beta = w.beta});
             q[u] = estimate.q;
             soft_variance = std::max(soft_variance, 4 * squared(estimate.standard_error));
         }
@@ -217,8 +217,8 @@ struct method {
         return soft ? tq::soft_estimate(
                           logs,
                           {.beta = pair_world::beta, .jackknife = jackknife, .weights = options})
-                          .value.q
-                    : tq::importance_estimate(rewards, logs, options).value.q;
+                          .q
+                    : tq::importance_estimate(rewards, logs, options).q;
     }
 
     void add(const std::vector<double>& estimates, const std::vector<double>& truth) {

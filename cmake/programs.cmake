@@ -5,19 +5,25 @@ target_compile_options(tq_dev_flags INTERFACE
     $<$<CXX_COMPILER_ID:GNU,Clang,AppleClang>:-Wall;-Wextra;-Wpedantic;-Wshadow;-Wconversion>
     $<$<AND:$<BOOL:${TQSTAR_WERROR}>,$<CXX_COMPILER_ID:GNU,Clang,AppleClang>>:-Werror>)
 
-# Does one of the sources include the llama.cpp adapter?
-function(tqstar_uses_llama result)
+# Does one of the sources include a header whose name begins with the regular expression?
+function(tqstar_includes result header)
     set(${result} FALSE PARENT_SCOPE)
     foreach(source IN LISTS ARGN)
-        file(STRINGS "${source}" lines REGEX "^#include [<\"](tq/adapters/llama_cpp/|llama\\.h|ggml)")
+        file(STRINGS "${source}" lines REGEX "^#include [<\"](${header})")
         if(lines)
             set(${result} TRUE PARENT_SCOPE)
         endif()
     endforeach()
 endfunction()
 
-# tqstar_add_program(name source...): an example or benchmark. One that uses the llama.cpp adapter
-# also gets the libraries of a command-line program and the folder of the demo's files.
+# Does one of the sources include the llama.cpp adapter?
+function(tqstar_uses_llama result)
+    tqstar_includes(uses "tq/adapters/llama_cpp/|llama\\.h|ggml" ${ARGN})
+    set(${result} ${uses} PARENT_SCOPE)
+endfunction()
+
+# tqstar_add_program(name source...): an example or benchmark, with the libraries that it includes. One
+# that uses the llama.cpp adapter also gets the folder of the demo's files.
 function(tqstar_add_program name)
     add_executable(${name} ${ARGN})
     target_link_libraries(${name} PRIVATE tq::tq tq_dev_flags)
@@ -27,11 +33,19 @@ function(tqstar_add_program name)
     if(TARGET tq::boost)
         target_link_libraries(${name} PRIVATE tq::boost)
     endif()
+    tqstar_includes(uses_cli "CLI/" ${ARGN})
+    if(uses_cli)
+        tqstar_need_cli11()
+        target_link_libraries(${name} PRIVATE CLI11::CLI11)
+    endif()
+    tqstar_includes(uses_fmt "fmt/" ${ARGN})
+    if(uses_fmt)
+        tqstar_need_fmt()
+        target_link_libraries(${name} PRIVATE fmt::fmt-header-only)
+    endif()
     tqstar_uses_llama(uses_llama ${ARGN})
     if(uses_llama)
-        tqstar_need_cli11()
-        tqstar_need_fmt()
-        target_link_libraries(${name} PRIVATE tq::llama_cpp CLI11::CLI11 fmt::fmt-header-only)
+        target_link_libraries(${name} PRIVATE tq::llama_cpp)
         target_compile_definitions(${name} PRIVATE
             "TQSTAR_ASSETS_DIR=\"${PROJECT_SOURCE_DIR}/examples/assets\"")
     endif()

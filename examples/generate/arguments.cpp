@@ -31,6 +31,20 @@ const std::map<std::string, tq::race_mode> race_names{{"exhaustive", tq::race_mo
                                                       {"confident", tq::race_mode::confident},
                                                       {"halving", tq::race_mode::halving},
                                                       {"automatic", tq::race_mode::automatic}};
+const std::map<std::string, transfer> transfer_names{
+    {"direct", transfer::direct}, {"indirect", transfer::indirect}, {"soft", transfer::soft}};
+const std::map<std::string, tq::weighting> weighting_names{
+    {"self_normalised", tq::weighting::self_normalised},
+    {"plain", tq::weighting::plain},
+    {"tempered", tq::weighting::tempered},
+    {"clipped", tq::weighting::clipped},
+    {"pareto_smoothed", tq::weighting::pareto_smoothed},
+    {"unweighted", tq::weighting::unweighted}};
+const std::map<std::string, tq::collapse_action> collapse_names{
+    {"warn", tq::collapse_action::warn},
+    {"widen", tq::collapse_action::widen},
+    {"unweighted", tq::collapse_action::unweighted},
+    {"refuse", tq::collapse_action::refuse}};
 const std::map<std::string, tq::rollout_noise> noise_names{
     {"independent", tq::rollout_noise::independent},
     {"coupled", tq::rollout_noise::coupled},
@@ -47,13 +61,24 @@ void add_model_options(CLI::App& app, arguments& args) {
     app.add_option("--baseline-model", args.baseline_model,
                    "GGUF file of the baseline [the policy's]")
         ->group("Models");
-    app.add_option("--lora", args.lora, "LoRA adapter (GGUF) that makes the baseline")
+    app.add_option(
+           "--lora", args.lora,
+           "LoRA adapter (GGUF) that makes the baseline; of the demo's: valence, brevity or "
+           "lexicon, what it was aligned to [valence]")
         ->group("Models");
     app.add_option("--lora-scale", args.lora_scale, "its strength; 0 = without it")
         ->capture_default_str()
         ->group("Models");
-    app.add_option("--reward", args.reward, "linear reward head (safetensors)")->group("Models");
-    app.add_option("--reward-model", args.reward_model, "GGUF file the head reads [the policy's]")
+    app.add_option("--reward", args.rewards,
+                   "linear reward head (safetensors), or brevity: short and plain; given several "
+                   "times, their weighted sum is the reward")
+        ->allow_extra_args(false)
+        ->group("Models");
+    app.add_option("--reward-weight", args.reward_weights,
+                   "weight of each --reward, in order; negative = a penalty [1 each]")
+        ->allow_extra_args(false)
+        ->group("Models");
+    app.add_option("--reward-model", args.reward_model, "GGUF file the heads read [the policy's]")
         ->group("Models");
     app.add_option("--threads", args.threads, "threads for the models; 0 = all cores")
         ->capture_default_str()
@@ -79,6 +104,45 @@ void add_prompt_options(CLI::App& app, arguments& args) {
         ->capture_default_str()
         ->check(CLI::PositiveNumber)
         ->group("Prompts");
+}
+
+/// For baselines that were aligned to something else.
+void add_transfer_options(CLI::App& app, arguments& args) {
+    const auto choose = [&](const char* name, auto& value, const auto& names, const char* help) {
+        app.add_option(name, value, help)
+            ->transform(CLI::CheckedTransformer(names, CLI::ignore_case))
+            ->group("Transfer");
+    };
+    choose("--transfer", args.transfer, transfer_names,
+           "[direct]: the mean reward of the rollouts; indirect: weighted by importance, for a "
+           "baseline aligned to another reward; soft: the value of E[r] - beta KL itself. The last "
+           "two roll out 8 samples of up to 16 tokens per candidate unless told otherwise");
+    app.add_option("--beta", args.beta,
+                   "of indirect and soft: strength of the KL term, in units of the reward; "
+                   "alpha is the same for soft unless given")
+        ->capture_default_str()
+        ->group("Transfer");
+    choose("--weighting", args.weights.form, weighting_names,
+           "[self_normalised], plain, tempered, clipped, pareto_smoothed or unweighted");
+    choose(
+        "--on-collapse", args.weights.on_collapse, collapse_names,
+        "when weights collapse onto a few rollouts: warn, [widen] the error, unweighted, refuse");
+    app.add_option(
+           "--policy-share", args.policy_share,
+           "share of the rollouts that come from the policy instead of the baseline; [0, 1]")
+        ->capture_default_str()
+        ->check(CLI::Range(0.0, 1.0))
+        ->group("Transfer");
+}
+
+/// Weighted rollouts must be samples, and several.
+void adapt_to_transfer(const CLI::App& app, arguments& args) {
+    if (args.transfer == transfer::direct) return;
+    const auto given = [&](const char* name) { return app.count(name) > 0; };
+    if (!given("--rollout-temperature")) args.rollout.sampling.temperature = 1;
+    if (!given("--rollouts")) args.rollout.rollouts = 8;
+    if (!given("--horizon")) args.rollout.horizon = 16;
+    if (args.transfer == transfer::soft && !given("--alpha")) args.decode.alpha = args.beta;
 }
 
 void add_decoding_options(CLI::App& app, arguments& args) {
@@ -142,7 +206,7 @@ void add_decoding_options(CLI::App& app, arguments& args) {
         ->capture_default_str()
         ->group("Decoding");
     choose("--correction", args.decode.correction, correction_names,
-           "of noisy Q, with several rollouts and --race exhaustive: [none], shrink (towards their "
+           "of noisy Q, with several rollouts; race exhaustive: [none], shrink (towards their "
            "mean) or log_normal");
     choose("--select", args.decode.select, selection_names, "how TQ* picks: [argmax] or sample");
     choose("--others-select", args.others_select, selection_names,
@@ -172,10 +236,12 @@ void add_budget_options(CLI::App& app, arguments& args) {
 }
 #endif
 
-/// A budget of divergence needs every Q, and draws.
-void fit_to_alpha_rule(const CLI::App& app, arguments& args) {
+/// Corrections and budgets of divergence need every Q; budgets need draws too.
+void adapt_to_distribution(const CLI::App& app, arguments& args) {
+    const bool corrected = args.decode.correction != tq::noise_correction::none;
+    if ((args.decode.alpha_rule || corrected) && app.count("--race") == 0)
+        args.decode.race = tq::race_mode::exhaustive;
     if (!args.decode.alpha_rule) return;
-    if (app.count("--race") == 0) args.decode.race = tq::race_mode::exhaustive;
     if (app.count("--select") == 0) args.decode.select = tq::selection::sample;
     if (args.decode.select == tq::selection::argmax)
         throw tq::invalid_option{
@@ -187,12 +253,18 @@ void fit_to_alpha_rule(const CLI::App& app, arguments& args) {
 void fill_defaults(arguments& args) {
     const bool demo = args.model.empty();
     if (demo) args.model = demo_defaults::model();
-    if (args.reward.empty()) {
+    if (args.rewards.empty()) {
         if (!demo) throw tq::invalid_option{"--reward is needed with --model: a head that fits it"};
-        args.reward = demo_defaults::reward_head();
+        args.rewards.push_back(demo_defaults::reward_head());
     }
+    if (!args.reward_weights.empty() && args.reward_weights.size() != args.rewards.size())
+        throw tq::invalid_option{
+            fmt::format("--reward-weight: {} of them for {} rewards; give one for each --reward",
+                        args.reward_weights.size(), args.rewards.size())};
     const bool own_baseline = !args.baseline_model.empty() || !args.baseline_system.empty();
-    if (demo && args.lora.empty() && !own_baseline) args.lora = demo_defaults::baseline_lora();
+    if (demo && args.lora.empty() && !own_baseline) args.lora = "valence";
+    for (const char* name : {"valence", "brevity", "lexicon"})
+        if (args.lora == name) args.lora = demo_defaults::baseline_lora(name);
     if (args.prompts.empty() && args.prompt_file.empty()) {
         args.prompt_file = demo_defaults::prompts();
         if (args.limit == 0) args.limit = 3;
@@ -222,6 +294,7 @@ arguments read_arguments(int argc, char** argv) {
 #if TQSTAR_GENERATE_BUDGETS
     add_budget_options(app, args);
 #endif
+    add_transfer_options(app, args);
     app.add_flag("--json", args.json, "print one JSON object per answer, then a summary")
         ->group("Output");
     app.add_flag("--profile", args.profile, "also say where the time of TQ* went")->group("Output");
@@ -235,10 +308,12 @@ arguments read_arguments(int argc, char** argv) {
     } catch (const CLI::ParseError& error) {
         throw tq::invalid_option{std::string{error.what()} + " (see --help)"};
     }
-    fit_to_alpha_rule(app, args);
+    adapt_to_transfer(app, args);
+    adapt_to_distribution(app, args);
     fill_defaults(args);
     check(args.decode, "generate");
     check(args.rollout, "generate");
+    check(args.weights, "generate");
     return args;
 }
 

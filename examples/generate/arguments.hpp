@@ -13,15 +13,19 @@ enum class method { plain, baseline, tq };
 /// Which model is tilted.
 enum class anchor { policy, baseline };
 
+/// How futures of the baseline are turned into Q.
+enum class transfer { direct, indirect, soft };
+
 struct arguments {
     // models
     std::string model;           // GGUF of the policy
     std::string baseline_model;  // GGUF of the baseline; empty = the policy's
     std::string lora;            // adapter of the baseline; empty = none
     double lora_scale = 1.0;
-    std::string reward;        // safetensors head
-    std::string reward_model;  // GGUF the head reads; empty = the policy's
-    std::size_t threads = 0;   // 0 = all cores
+    std::vector<std::string> rewards;    // safetensors heads, or "brevity"
+    std::vector<double> reward_weights;  // as many as rewards, or none: 1 each
+    std::string reward_model;            // GGUF the heads read; empty = the policy's
+    std::size_t threads = 0;             // 0 = all cores
 
     // prompts
     std::vector<std::string> prompts;
@@ -36,6 +40,10 @@ struct arguments {
         .alpha = 0.1, .top_k = 8, .select = tq::selection::argmax, .race = tq::race_mode::exact};
     tq::rollout_options rollout = {};
     ::anchor anchor = ::anchor::baseline;
+    ::transfer transfer = ::transfer::direct;
+    double beta = 0.1;        // of indirect and soft transfer
+    double policy_share = 0;  // of the rollouts
+    tq::weight_options weights = {};
     tq::selection others_select = tq::selection::sample;  // for plain and baseline
 
     // output

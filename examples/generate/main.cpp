@@ -12,6 +12,8 @@
 #include "../support/timed.hpp"
 #include "arguments.hpp"
 #include "report.hpp"
+#include "rewards.hpp"
+#include "transfer.hpp"
 
 namespace {
 
@@ -28,9 +30,7 @@ struct models {
                           {.lora = args.lora,
                            .lora_scale = static_cast<float>(args.lora_scale),
                            .threads = args.threads}},
-          reward_engine{args.reward_model.empty() ? policy_model : llama::model{args.reward_model},
-                        args.reward,
-                        {.threads = args.threads}} {
+          rewards{args, policy_model} {
         if (!llama::same_vocabulary(policy_model, baseline_model))
             throw tq::invalid_option{
                 "--baseline-model: its vocabulary differs from the policy's; "
@@ -59,9 +59,9 @@ struct models {
 
     llama::model policy_model, baseline_model;
     llama::language_model policy_engine, baseline_engine;
-    llama::reward_head reward_engine;
+    reward_set rewards;
     timed<llama::language_model> policy{policy_engine}, baseline{baseline_engine};
-    timed<llama::reward_head> reward{reward_engine};
+    timed<reward_set> reward{rewards};
 
 private:
     template <class Model>
@@ -104,8 +104,12 @@ answer decode_one(models& models, Decoder& decode, const tq::token_list& prompt,
     result.tokens = stream.answer().size();
     result.finished = stream.finished();
     result.kl = stream.kl();
+    result.weights = stream.weights();
     const tq::answer_view whole{prompt, stream.answer(), stream.finished()};
-    tq::score_answers(models.reward, {&whole, 1}, {&result.reward, 1});
+    tq::weighted_sum& sum = models.rewards.sum();
+    result.terms.resize(sum.terms().size());
+    sum.score_terms({&whole, 1}, result.terms);
+    result.reward = sum.combine(result.terms);
     report.end_answer(result);
     return result;
 }
@@ -119,29 +123,34 @@ void decode_all(models& models, const arguments& args, const tq::token_list& pro
     frozen.correction = tq::noise_correction::none;
     frozen.top_k = frozen.select == tq::selection::argmax ? 1 : tq::whole_vocabulary;
     tq::zero_value none;
-    tq::direct_transfer q{models.baseline, models.reward, args.rollout};
     const auto run = [&](method method, auto&& value, timed<llama::language_model>& anchor,
-                         const tq::decode_options& options) {
+                         const tq::decode_options& options, const tq::rollout_stats& stats) {
         tq::decoder decode{models.policy, value, anchor, options};
-        decode_one(models, decode, prompt, index, method, args, report, q.stats());
+        decode_one(models, decode, prompt, index, method, args, report, stats);
     };
     for (const method method : args.methods) switch (method) {
             case method::plain:
-                run(method, none, models.policy, frozen);
+                run(method, none, models.policy, frozen, {});
                 break;
             case method::baseline:
-                run(method, none, models.baseline, frozen);
+                run(method, none, models.baseline, frozen, {});
                 break;
             case method::tq:
-                run(method, q, args.anchor == anchor::policy ? models.policy : models.baseline,
-                    args.decode);
+                with_value(models.policy, models.baseline, models.reward, args,
+                           [&](auto& q, const tq::rollout_stats& stats) {
+                               auto& anchor =
+                                   args.anchor == anchor::policy ? models.policy : models.baseline;
+                               run(method, q, anchor, args.decode, stats);
+                           });
         }
 }
 
 void run(const arguments& args) {
     const std::vector<std::string> prompts = read_prompts(args);
-    report report{args, prompts};
     models models{args};
+    std::vector<std::string> rewards;
+    for (const tq::reward_term& term : models.rewards.sum().terms()) rewards.push_back(term.name());
+    report report{args, prompts, rewards};
     models.warm_up();
     for (std::size_t i = 0; i < prompts.size(); ++i) {
         const tq::token_list prompt = models.policy_model.chat_prompt(prompts[i], args.system);

@@ -9,7 +9,8 @@
 
 namespace {
 
-tq::value_estimate average(const std::vector<answer>& answers, double (*figure)(const answer&)) {
+template <class Figure>
+tq::value_estimate average(const std::vector<answer>& answers, Figure figure) {
     std::vector<double> values;
     for (const answer& answer : answers) values.push_back(figure(answer));
     return tq::mean_estimate(values);
@@ -50,9 +51,11 @@ const char* name_of(method method) {
     return "?";
 }
 
-report::report(const arguments& args, const std::vector<std::string>& prompts)
+report::report(const arguments& args, const std::vector<std::string>& prompts,
+               std::vector<std::string> rewards)
     : args_{args},
       prompts_{prompts},
+      rewards_{std::move(rewards)},
       show_progress_{isatty(STDERR_FILENO) && (args.json || !isatty(STDOUT_FILENO))} {
     if (args.trace.empty()) return;
     trace_.open(args.trace);
@@ -89,22 +92,32 @@ void report::end_answer(const answer& answer) {
     progress(true);
     answers_[answer.method].push_back(answer);
     if (!args_.json) {
+        std::string terms;
+        if (rewards_.size() > 1)
+            for (std::size_t j = 0; j < rewards_.size(); ++j)
+                terms +=
+                    fmt::format("{}{} {:.3f}", j == 0 ? " (" : ", ", rewards_[j], answer.terms[j]);
+        if (!terms.empty()) terms += ")";
         fmt::print(
-            "\n            -- reward {:.3f} | KL {:.1f} nats | {} tokens, {:.1f}/s | {:.0f} "
+            "\n            -- reward {:.3f}{} | KL {:.1f} nats | {} tokens, {:.1f}/s | {:.0f} "
             "model tokens each\n",
-            answer.reward, answer.kl, answer.tokens, answer.tokens_per_second(),
+            answer.reward, terms, answer.kl, answer.tokens, answer.tokens_per_second(),
             static_cast<double>(answer.spent.tokens()) /
                 static_cast<double>(std::max<std::size_t>(answer.tokens, 1)));
     } else {
+        nlohmann::json rewards;
+        for (std::size_t j = 0; j < rewards_.size(); ++j) rewards[rewards_[j]] = answer.terms[j];
         fmt::print("{}\n", dump({{"prompt", prompts_[answer.prompt]},
                                  {"method", name_of(answer.method)},
                                  {"text", answer.text},
                                  {"tokens", answer.tokens},
                                  {"finished", answer.finished},
                                  {"reward", answer.reward},
+                                 {"rewards", rewards},
                                  {"kl", answer.kl},
                                  {"seconds", answer.seconds},
-                                 {"model_tokens", answer.spent.tokens()}}));
+                                 {"model_tokens", answer.spent.tokens()},
+                                 {"weights", answer.weights}}));
     }
     std::fflush(stdout);
 }
@@ -123,7 +136,43 @@ void report::summary() const {
                    name_of(method), reward.q, reward.standard_error, kl.q, kl.standard_error,
                    tokens / total(answers, seconds_of), total(answers, model_tokens_of) / tokens);
     }
+    if (rewards_.size() > 1) summary_of_terms();
+    const tq::weight_summary weights = weights_of_all();
+    if (weights.estimates > 0)
+        fmt::print(
+            "\nof {} estimates by importance weights {:.0f} % collapsed, {:.0f} % ended "
+            "unweighted, "
+            "{:.0f} % were refused\n",
+            weights.estimates, 100 * per(weights.collapsed, weights.estimates),
+            100 * per(weights.unweighted, weights.estimates),
+            100 * per(weights.refused, weights.estimates));
     if (args_.profile) profile();
+}
+
+tq::weight_summary report::weights_of_all() const {
+    tq::weight_summary sum;
+    for (const auto& [method, answers] : answers_)
+        for (const answer& answer : answers) sum += answer.weights;
+    return sum;
+}
+
+/// The rewards that the reward is the sum of.
+void report::summary_of_terms() const {
+    fmt::print("\nthe rewards by themselves\n\n  {:<9}", "");
+    for (const std::string& name : rewards_) fmt::print(" {:>20.20}", name);
+    for (const auto& [method, answers] : answers_) {
+        fmt::print("\n  {:<9}", name_of(method));
+        for (const tq::value_estimate& term : terms_of(answers))
+            fmt::print("    {:>7.3f} +- {:.3f}", term.q, term.standard_error);
+    }
+    fmt::print("\n");
+}
+
+std::vector<tq::value_estimate> report::terms_of(const std::vector<answer>& answers) const {
+    std::vector<tq::value_estimate> result;
+    for (std::size_t j = 0; j < rewards_.size(); ++j)
+        result.push_back(average(answers, [&](const answer& answer) { return answer.terms[j]; }));
+    return result;
 }
 
 /// Where the time of TQ* went.
@@ -177,9 +226,13 @@ void report::summary_json() const {
     for (const auto& [method, answers] : answers_) {
         const tq::value_estimate reward = average(answers, reward_of), kl = average(answers, kl_of);
         const double tokens = total(answers, tokens_of);
+        nlohmann::json rewards;
+        const std::vector<tq::value_estimate> terms = terms_of(answers);
+        for (std::size_t j = 0; j < rewards_.size(); ++j) rewards[rewards_[j]] = terms[j].q;
         methods[name_of(method)] = {
             {"reward", reward.q},
             {"se_reward", reward.standard_error},
+            {"rewards", rewards},
             {"kl", kl.q},
             {"se_kl", kl.standard_error},
             {"tokens_per_second", tokens / total(answers, seconds_of)},
@@ -189,6 +242,7 @@ void report::summary_json() const {
                              {"prompts", prompts_.size()},
                              {"decode", args_.decode},
                              {"rollout", args_.rollout},
+                             {"weights", weights_of_all()},
                              {"anchor", args_.anchor == anchor::policy ? "policy" : "baseline"}}));
 }
 

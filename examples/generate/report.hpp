@@ -54,9 +54,11 @@ struct answer {
     std::size_t tokens = 0;  // emitted, end token left out
     bool finished = false;   // ended by the model, not by the limit
     double reward = 0;
-    double kl = 0;  // divergence from the policy along the answer, nats
+    std::vector<double> terms = {};  // the rewards it is the sum of, without their weights
+    double kl = 0;                   // divergence from the policy along the answer, nats
     double seconds = 0;
     usage spent = {};
+    tq::weight_summary weights = {};  // of indirect and soft transfer
 
     [[nodiscard]] double tokens_per_second() const { return static_cast<double>(tokens) / seconds; }
 };
@@ -67,7 +69,9 @@ struct answer {
 /// text is not streamed to one.
 class report {
 public:
-    report(const arguments& args, const std::vector<std::string>& prompts);
+    /// `rewards` are the names of the rewards; one by itself is not shown twice.
+    report(const arguments& args, const std::vector<std::string>& prompts,
+           std::vector<std::string> rewards);
 
     void begin_prompt(std::size_t prompt);
     void begin_answer(method method);
@@ -82,10 +86,15 @@ public:
 private:
     void progress(bool done);
     void summary_json() const;
+    void summary_of_terms() const;
+    [[nodiscard]] std::vector<tq::value_estimate> terms_of(
+        const std::vector<answer>& answers) const;
     void profile() const;
+    [[nodiscard]] tq::weight_summary weights_of_all() const;
 
     const arguments& args_;
     const std::vector<std::string>& prompts_;
+    std::vector<std::string> rewards_;
     std::ofstream trace_;
     std::map<method, std::vector<answer>> answers_;
     bool show_progress_;

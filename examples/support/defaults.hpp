@@ -41,7 +41,10 @@ namespace demo_defaults {
     return std::string{TQSTAR_ASSETS_DIR} + "/" + name;
 }
 [[nodiscard]] inline std::string reward_head() { return asset("valence_head.safetensors"); }
-[[nodiscard]] inline std::string baseline_lora() { return asset("baseline_valence_dpo.gguf"); }
+/// The adapter that was aligned to valence, brevity or lexicon.
+[[nodiscard]] inline std::string baseline_lora(const std::string& reward = "valence") {
+    return asset(("baseline_" + reward + "_dpo.gguf").c_str());
+}
 [[nodiscard]] inline std::string prompts() { return asset("prompts.test.jsonl"); }
 
 [[nodiscard]] inline std::size_t threads() {

@@ -14,7 +14,7 @@ TEST_CASE("json: a step has its fields and one entry for each candidate") {
     const tq::token_list prompt{0};
     for (const tq::step& step : decode.generate(prompt, 3)) {
         const json j = step;
-        CHECK(j.size() == 11);
+        CHECK(j.size() == 12);
         CHECK(j.at("alpha") == step.distribution.alpha);
         CHECK(j.at("prompt") == 0);
         CHECK(j.at("position") == step.position);

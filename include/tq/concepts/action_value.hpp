@@ -3,9 +3,11 @@
 
 #include <cstddef>
 #include <limits>
+#include <optional>
 #include <span>
 
 #include "../core/trajectory.hpp"
+#include "../core/weight_diagnostics.hpp"
 #include "reward.hpp"
 
 namespace tq {
@@ -17,6 +19,8 @@ struct value_estimate {
     double standard_error = std::numeric_limits<double>::quiet_NaN();
     std::size_t rollouts = 0;  ///< how many rollouts it rests on; 0 = none were needed
     model_tokens spent = {};   ///< what it cost
+    /// Of estimates from weighted rollouts: what the weights were like.
+    std::optional<weight_diagnostics> weights = {};
 };
 
 /// One question: what are these candidates worth in this state?
@@ -79,6 +83,15 @@ template <class Value>
 concept streamed_value = sampled_value<Value> &&
     requires(Value& value, std::span<rollout_query> queries, void (*progress)()) {
     value.sample(queries, progress);
+};
+
+/// An action value whose every Q lies in a range, all at once: candidates that cannot win are never
+/// asked for. `range()` is a reward_range, infinite if nothing is known; `cost(state)` is the number
+/// of model tokens that one candidate takes at most.
+template <class Value>
+concept bounded_value = action_value<Value> && requires(Value& value, const decode_state& state) {
+    { value.range() } -> std::convertible_to<reward_range>;
+    { value.cost(state) } -> std::convertible_to<std::size_t>;
 };
 
 /// sample, with progress where the value tells of it.

@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "../core/error.hpp"
@@ -76,26 +77,37 @@ template <class Judge>
         return std::nullopt;
 }
 
+namespace detail {
+
+/// Throws backend_error, beginning with `where`, if a value is not finite or not in `range`.
+inline void check_rewards(std::span<const double> values, reward_range range,
+                          std::string_view where) {
+    constexpr double slack = 1e-6;  // float rounding at the edges of a stated range
+    for (std::size_t i = 0; i < values.size(); ++i)
+        if (!std::isfinite(values[i]) || values[i] < range.lo - slack ||
+            values[i] > range.hi + slack)
+            throw backend_error{std::string{where} + ": value " + std::to_string(values[i]) +
+                                " of answer " + std::to_string(i) + " of " +
+                                std::to_string(values.size()) + ", must be finite and in [" +
+                                std::to_string(range.lo) + ", " + std::to_string(range.hi) + "]"};
+}
+
+}  // namespace detail
+
 /// Scores `answers` into `values` (same size), whichever form the reward has.
-/// Throws backend_error if a value is NaN or infinite, or outside the range the reward states.
+/// Throws backend_error, which begins with `where`, if a value is NaN or infinite, or outside the
+/// range the reward states.
 template <reward Judge>
-void score_answers(Judge& judge, std::span<const answer_view> answers, std::span<double> values) {
+void score_answers(Judge& judge, std::span<const answer_view> answers, std::span<double> values,
+                   std::string_view where = "reward") {
     if (answers.empty()) return;
     if constexpr (batch_reward<Judge>)
         judge.score(answers, values);
     else
         for (std::size_t i = 0; i < answers.size(); ++i)
             values[i] = static_cast<double>(judge(answers[i].prompt, answers[i].answer));
-
-    constexpr double slack = 1e-6;  // float rounding at the edges of a stated range
-    const reward_range range = range_of(judge).value_or(reward_range{});
-    for (std::size_t i = 0; i < answers.size(); ++i)
-        if (!std::isfinite(values[i]) || values[i] < range.lo - slack ||
-            values[i] > range.hi + slack)
-            throw backend_error{"reward: value " + std::to_string(values[i]) + " of answer " +
-                                std::to_string(i) + " of " + std::to_string(answers.size()) +
-                                ", must be finite and in [" + std::to_string(range.lo) + ", " +
-                                std::to_string(range.hi) + "]"};
+    detail::check_rewards(values.first(answers.size()), range_of(judge).value_or(reward_range{}),
+                          where);
 }
 
 /// Gives a reward of class type a range it does not state itself: `bounded{judge, {0, 1}}`.

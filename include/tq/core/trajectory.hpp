@@ -2,6 +2,7 @@
 // The plain values that pass between the rooms: states, rollouts and answers.
 
 #include <cstddef>
+#include <limits>
 
 #include "model_tokens.hpp"
 #include "random.hpp"
@@ -34,6 +35,10 @@ struct trajectory {
     bool recalled = false;  ///< it goes on where a remembered one went through
     std::size_t known = 0;  ///< how many of its tokens were remembered, not computed
 
+    /// log rho(continuation), end included (all end tokens together), under the law that it was drawn
+    /// from; NaN = unknown, or nobody asked (sampling_rule::log_probabilities).
+    double log_probability = std::numeric_limits<double>::quiet_NaN();
+
     [[nodiscard]] token_view tokens() const noexcept { return token_view{sequence}.subspan(start); }
 };
 
@@ -52,6 +57,10 @@ struct sampling_rule {
     /// false (no-op): inverse transform of one uniform number. true: argmax of log p + g with Gumbel
     /// noise g for each token, so that equal keys give like tokens on unlike rows. Both are exact.
     bool gumbel = false;
+
+    /// Also find trajectory::log_probability, for importance weights; false = no-op. Needs a law that
+    /// gives every token a probability: temperature > 0, top_p = 1.
+    bool log_probabilities = false;
 
     [[nodiscard]] bool greedy() const noexcept { return temperature == 0.0; }
 };

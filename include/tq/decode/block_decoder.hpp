@@ -71,7 +71,8 @@ struct block_step {
     /// log(candidates) - entropy of the choice, in nats: an estimate of the divergence from the
     /// proposer, at most log(candidates).
     double kl = 0;
-    model_tokens spent;              ///< what it cost; the proposer counts as the policy
+    model_tokens spent;      ///< what it cost; the proposer counts as the policy
+    weight_summary weights;  ///< how many estimates rest on importance weights, and how many failed
     std::vector<token_list> blocks;  ///< [candidates] what was proposed
     std::vector<double> q;           ///< [candidates] Q of each
     std::vector<double> q_error;     ///< [candidates] its standard error
@@ -186,6 +187,7 @@ private:
                 throw backend_error{"action value: Q of block " + std::to_string(i) + " is NaN"};
             step.spent.policy += blocks[i].rows - (i == 0 ? 0 : 1);  // the first row is shared
             step.spent += values[i].spent;
+            if (values[i].weights) step.weights.add(*values[i].weights);
             // Before the last token of a block, which is the candidate, come the others.
             const std::size_t others =
                 blocks[i].tokens().empty() ? 0 : blocks[i].tokens().size() - 1;

@@ -13,6 +13,7 @@
 #include "scorer.hpp"
 #include "selection.hpp"
 #include "stream.hpp"
+#include "whole_value.hpp"
 
 namespace tq {
 
@@ -72,7 +73,8 @@ public:
     [[nodiscard]] token_view end_tokens() const noexcept { return end_tokens_; }
 
 private:
-    static constexpr bool can_race = sampled_value<std::remove_reference_t<Value>>;
+    using value_type = std::remove_reference_t<Value>;
+    static constexpr bool can_race = sampled_value<value_type> || bounded_value<value_type>;
 
     [[nodiscard]] std::vector<step> score(std::span<const decode_state> states) {
         std::vector<tilted_distribution> distributions = scorer_.score(states);
@@ -81,8 +83,7 @@ private:
             const std::size_t choice = select(distributions[i], options().select, states[i].key);
             race_report report;
             report.contenders = report.starters = distributions[i].size();
-            for (const std::size_t rollouts : distributions[i].rollouts)
-                report.rollouts += rollouts;
+            report.rollouts = rollouts_of(distributions[i]);
             report.rounds = report.rollouts > 0 ? 1 : 0;
             steps.push_back(make_step(states[i], std::move(distributions[i]), choice, report));
         }
@@ -96,8 +97,7 @@ private:
                           (options().widen || options().top_k >= scorer_.policy().vocab_size());
         std::vector<tilted_distribution> distributions =
             wide ? scorer_.propose_contenders(states, width()) : scorer_.propose(states);
-        const std::vector<race_outcome> outcomes =
-            run_race(scorer_.value(), options(), states, distributions);
+        const std::vector<race_outcome> outcomes = run_race(states, distributions);
         std::vector<step> steps;
         for (std::size_t i = 0; i < states.size(); ++i) {
             if (outcomes[i].complete && !wide) scorer_.close(distributions[i], states[i]);
@@ -105,6 +105,26 @@ private:
                                       outcomes[i].report));
         }
         return steps;
+    }
+
+    [[nodiscard]] std::vector<race_outcome> run_race(std::span<const decode_state> states,
+                                                     std::span<tilted_distribution> distributions) {
+        if constexpr (sampled_value<value_type>) {
+            return tq::run_race(scorer_.value(), options(), states, distributions);
+        } else {
+            whole_value<value_type> whole{scorer_.value()};
+            std::vector<race_outcome> outcomes =
+                tq::run_race(whole, options(), states, distributions);
+            for (std::size_t i = 0; i < outcomes.size(); ++i)  // it counted candidates
+                outcomes[i].report.rollouts = rollouts_of(distributions[i]);
+            return outcomes;
+        }
+    }
+
+    [[nodiscard]] static std::size_t rollouts_of(const tilted_distribution& distribution) {
+        std::size_t sum = 0;
+        for (const std::size_t rollouts : distribution.rollouts) sum += rollouts;
+        return sum;
     }
 
     /// How far apart two candidates' Q / alpha can be.
@@ -118,6 +138,7 @@ private:
         step result;
         result.race = report;
         result.spent = distribution.spent;
+        result.weights = distribution.weight_totals;
         result.choice = choice;
         result.token = distribution.tokens[choice];
         result.position = state.answer().size();

@@ -99,6 +99,16 @@ public:
         for (const progress& answer : answers_) total += answer.spent;
         return total;
     }
+    /// How the importance weights behind answer `i` went.
+    [[nodiscard]] const weight_summary& weights(std::size_t i) const noexcept {
+        return answers_[i].weights;
+    }
+    /// The same of all answers.
+    [[nodiscard]] weight_summary weights() const noexcept {
+        weight_summary total;
+        for (const progress& answer : answers_) total += answer.weights;
+        return total;
+    }
     /// Divergence from the policy along answer `i` so far, in nats: the sum of step::kl.
     [[nodiscard]] double kl(std::size_t i) const noexcept { return answers_[i].kl; }
 
@@ -111,6 +121,7 @@ private:
         double kl = 0;       // from the policy
         double tilt_kl = 0;  // from what is tilted
         model_tokens spent = {};
+        weight_summary weights = {};
     };
 
     [[nodiscard]] decode_state state(const progress& answer) const {
@@ -129,6 +140,7 @@ private:
         answer.kl += step.kl;
         answer.tilt_kl += step.tilt_kl();
         answer.spent += step.spent;
+        answer.weights += step.weights;
         answer.finished = step.ends;
         const token_view tokens = step.emitted();
         answer.sequence.insert(answer.sequence.end(), tokens.begin(), tokens.end());

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "../core/error.hpp"
 #include "../core/model_tokens.hpp"
 #include "../core/token.hpp"
+#include "../core/weight_diagnostics.hpp"
 #include "options.hpp"
 
 namespace tq {
@@ -28,11 +30,14 @@ struct tilted_distribution {
     std::vector<double> corrected;      ///< [n] Q after noise_correction; empty if there was none
     std::vector<double> log_p;          ///< [n] log-probability of the tilt; exp sums to 1
     std::vector<std::size_t> rollouts;  ///< [n] rollouts that Q rests on
-    double log_z = 0;                   ///< log normaliser: log sum_z prior(z) exp(Q(z) / alpha)
-    double kl = 0;                      ///< KL(p || policy) in nats, the top_k cut counted in
+    /// [n] what the importance weights behind Q were like; empty where no Q rests on any.
+    std::vector<std::optional<weight_diagnostics>> weights;
+    double log_z = 0;     ///< log normaliser: log sum_z prior(z) exp(Q(z) / alpha)
+    double kl = 0;        ///< KL(p || policy) in nats, the top_k cut counted in
     double kl_prior = 0;  ///< KL(p || anchor that is tilted), likewise; does not grow with alpha
     double alpha = 0;     ///< strength of the tilt
     model_tokens spent;   ///< what it cost
+    weight_summary weight_totals;  ///< of `weights`
 
     [[nodiscard]] std::size_t size() const noexcept { return tokens.size(); }
 
@@ -50,6 +55,10 @@ struct tilted_distribution {
         q_error[i] = value.standard_error;
         rollouts[i] = value.rollouts;
         spent += value.spent;
+        if (!value.weights) return;
+        weights.resize(size());
+        weights[i] = value.weights;
+        weight_totals.add(*value.weights);
     }
 };
 
@@ -74,8 +83,9 @@ struct step {
     /// sampling (NaN if a race left it open), -log pi(token) when taking the argmax. The sum over an
     /// answer is the exact divergence along its path.
     double kl = 0;
-    model_tokens spent;  ///< what it cost
-    race_report race;    ///< how it was decided
+    model_tokens spent;      ///< what it cost
+    weight_summary weights;  ///< how many estimates rest on importance weights, and how many failed
+    race_report race;        ///< how it was decided
     tilted_distribution distribution;
 
     /// What this step adds to the answer.

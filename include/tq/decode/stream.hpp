@@ -53,6 +53,7 @@ public:
     [[nodiscard]] token_view answer() const noexcept { return generation_.answer(0); }
     [[nodiscard]] bool finished() const noexcept { return generation_.finished(0); }
     [[nodiscard]] double kl() const noexcept { return generation_.kl(0); }
+    [[nodiscard]] weight_summary weights() const noexcept { return generation_.weights(0); }
 
 private:
     void advance() {

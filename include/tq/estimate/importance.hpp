@@ -16,13 +16,6 @@
 
 namespace tq {
 
-/// An estimate from weighted rollouts, and what its weights were like.
-struct weighted_estimate {
-    /// q is never NaN; -inf if refused. standard_error is never NaN either: +inf = unknown.
-    value_estimate value;
-    weight_diagnostics weights;
-};
-
 namespace detail {
 
 /// What is said where there is no estimate: q = -inf, the candidate must not be chosen.
@@ -30,9 +23,13 @@ namespace detail {
     return {.q = -infinity, .standard_error = infinity, .rollouts = rollouts};
 }
 
-inline void refuse(weighted_estimate& estimate) noexcept {
-    estimate.value = no_value(estimate.value.rollouts);
-    estimate.weights.refused = true;
+/// An estimate that there is not, `weights` saying why.
+[[nodiscard]] inline value_estimate refused(std::size_t rollouts,
+                                            weight_diagnostics weights) noexcept {
+    value_estimate result = no_value(rollouts);
+    weights.refused = true;
+    result.weights = weights;
+    return result;
 }
 
 /// sum share r and its delta-method error; rollouts with share 0 are not read.
@@ -128,39 +125,41 @@ inline void refuse(weighted_estimate& estimate) noexcept {
 /// method: Owen, "Monte Carlo theory, methods and examples", chapter 9.
 ///
 /// shapes: rewards, log_weights [n], of the same rollouts, independent draws given u
+/// returns: q is never NaN, -inf if refused; its error is never NaN either: +inf = unknown; `weights` is set
 /// edges:  n = 0, any NaN, or a sum that is none -> refused, q = -inf. n = 1 -> q is the reward (the weight cancels) and
 ///         the error unknown. All weights 0 -> the unweighted mean, collapsed. A reward whose weight
 ///         is 0 is not read (it may be -inf). Weights of +inf share all among them (without guard). Where all but one
 ///         share is 0 the error is unknown, not 0.
 /// errors: invalid_option for options out of range or sizes that differ
 /// cost:   O(n log n) with 40 passes of n exponentials if tempered; a few allocations. Thread-safe.
-[[nodiscard]] inline weighted_estimate importance_estimate(std::span<const double> rewards,
-                                                           std::span<const double> log_weights,
-                                                           const weight_options& options = {}) {
+[[nodiscard]] inline value_estimate importance_estimate(std::span<const double> rewards,
+                                                        std::span<const double> log_weights,
+                                                        const weight_options& options = {}) {
     check_option(rewards.size() == log_weights.size(), "importance_estimate", "log_weights.size()",
                  log_weights.size(), "rewards.size() = " + std::to_string(rewards.size()));
     const chosen_weights chosen = choose_weights(log_weights, options);
-    weighted_estimate result{.value = detail::no_value(rewards.size()),
-                             .weights = chosen.diagnostics};
-    weight_diagnostics& weights = result.weights;
-    weights.refused = weights.refused || detail::any_nan(rewards);
-    if (weights.refused) return result;
+    const weight_diagnostics& weights = chosen.diagnostics;
+    if (weights.refused || detail::any_nan(rewards))
+        return detail::refused(rewards.size(), weights);
+    value_estimate result;
     if (weights.used == weighting::plain || weights.used == weighting::reference)
-        result.value = detail::plain_mean(rewards, chosen.log_weights);
+        result = detail::plain_mean(rewards, chosen.log_weights);
     else if (weights.used == weighting::unweighted)
-        result.value = detail::unweighted_mean(rewards, log_weights);
+        result = detail::unweighted_mean(rewards, log_weights);
     else
-        result.value =
+        result =
             detail::weighted_mean(rewards, detail::shares_of(chosen.log_weights, weights.power));
     if (detail::guarded(weights, options))
-        result.value.standard_error = std::hypot(
-            result.value.standard_error,
-            detail::weighted_mean(rewards, detail::shares_of(log_weights, 1)).q - result.value.q);
+        result.standard_error = std::hypot(
+            result.standard_error,
+            detail::weighted_mean(rewards, detail::shares_of(log_weights, 1)).q - result.q);
     if (weights.collapsed && options.on_collapse == collapse_action::widen &&
         weights.used != weighting::reference)
-        result.value.standard_error = detail::widened(
-            result.value, detail::unweighted_mean(rewards, log_weights), weights.ess);
-    if (std::isnan(result.value.q)) detail::refuse(result);  // infinite rewards of both signs
+        result.standard_error =
+            detail::widened(result, detail::unweighted_mean(rewards, log_weights), weights.ess);
+    if (std::isnan(result.q))  // infinite rewards of both signs
+        return detail::refused(rewards.size(), weights);
+    result.weights = weights;
     return result;
 }
 

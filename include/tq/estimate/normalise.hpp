@@ -11,26 +11,10 @@
 #include <vector>
 
 #include "../core/error.hpp"
+#include "../core/weight_diagnostics.hpp"
 #include "pareto.hpp"
 
 namespace tq {
-
-/// How importance weights enter an estimate.
-enum class weighting {
-    self_normalised,  ///< sum w r / sum w: exact in the limit; bias of order 1 / n
-    plain,  ///< sum w r / n: unbiased, but only if w is the density ratio itself, constant included
-    tempered,         ///< the largest power of w that keeps the effective sample size at a floor
-    clipped,          ///< w cut at a quantile or a multiple of its mean
-    pareto_smoothed,  ///< the tail of w replaced by a fitted one (PSIS); from 25 rollouts on
-    /// What the authors' program computes, to be able to replay it: sum exp(log w) r / n with
-    /// reference_log_weight. It never falls back. Beware: where rewards are negative it ranks
-    /// candidates the wrong way round (a larger weight makes a bad reward worse), and a shift of both
-    /// rewards changes the ranking.
-    reference,
-    /// Weights ignored, except that a rollout of weight 0 is left out (if others are left): the value of
-    /// the baseline itself.
-    unweighted,
-};
 
 /// What to do with an estimate whose weights have collapsed onto a few rollouts.
 enum class collapse_action {
@@ -105,19 +89,6 @@ inline constexpr guard_rule importance_guard{.rollouts = 8, .share = 0.9, .ess =
 
 /// Of soft_estimate, whose log-weights carry all of the reward: half of the rollouts, at most 16.
 inline constexpr guard_rule soft_guard{.rollouts = 8, .share = 0.5, .ess = 16};
-
-/// What the weights of one estimate are like, and what was made of them.
-struct weight_diagnostics {
-    std::size_t positive = 0;  ///< weights that are not 0
-    double ess = 0;  ///< effective sample size of the raw weights, (sum w)^2 / sum w^2; 0 to n
-    double max_share = 0;  ///< share of the largest raw weight; 0 if all are 0
-    /// k-hat of the raw weights; +inf = unknown (fewer than 25), -inf = no tail. See verdict_of.
-    double k_hat = std::numeric_limits<double>::infinity();
-    weighting used = weighting::unweighted;  ///< what the estimate rests on in the end
-    double power = 1;        ///< exponent of the weights: 1 = as they are, 0 = unweighted
-    bool collapsed = false;  ///< the limits of weight_options were missed
-    bool refused = false;    ///< there is no estimate: q = -inf
-};
 
 namespace detail {
 

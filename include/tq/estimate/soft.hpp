@@ -133,26 +133,25 @@ struct positive_weights {
 ///         q = -inf (the value of an impossible optimum), collapsed. A weight of +inf -> q = +inf
 /// errors: invalid_option for options out of range
 /// cost:   as importance_estimate
-[[nodiscard]] inline weighted_estimate soft_estimate(std::span<const double> log_weights,
-                                                     const soft_options& options) {
+[[nodiscard]] inline value_estimate soft_estimate(std::span<const double> log_weights,
+                                                  const soft_options& options) {
     check(options, "soft_estimate");
     const chosen_weights chosen = choose_weights(log_weights, options.weights, soft_guard);
-    weighted_estimate result{.value = detail::no_value(log_weights.size()),
-                             .weights = chosen.diagnostics};
-    const weight_diagnostics& weights = result.weights;
-    if (weights.refused) return result;
-    result.value = weights.power == 0
-                       ? detail::mean_log(chosen.log_weights)
-                       : detail::log_mean(chosen.log_weights, weights.power, options.jackknife);
+    const weight_diagnostics& weights = chosen.diagnostics;
+    if (weights.refused) return detail::refused(log_weights.size(), weights);
+    value_estimate result =
+        weights.power == 0 ? detail::mean_log(chosen.log_weights)
+                           : detail::log_mean(chosen.log_weights, weights.power, options.jackknife);
     if (weights.collapsed && options.weights.on_collapse == collapse_action::widen)
-        result.value.standard_error =
-            std::max(result.value.standard_error,
-                     std::isfinite(result.value.q)
-                         ? detail::widened(result.value, detail::mean_log(log_weights), weights.ess)
+        result.standard_error =
+            std::max(result.standard_error,
+                     std::isfinite(result.q)
+                         ? detail::widened(result, detail::mean_log(log_weights), weights.ess)
                          : detail::infinity);
-    result.value.q *= options.beta;
-    result.value.standard_error *= options.beta;
-    if (std::isnan(result.value.q)) detail::refuse(result);
+    result.q *= options.beta;
+    result.standard_error *= options.beta;
+    if (std::isnan(result.q)) return detail::refused(log_weights.size(), weights);
+    result.weights = weights;
     return result;
 }
 

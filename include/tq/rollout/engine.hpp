@@ -14,6 +14,7 @@
 #include "../core/error.hpp"
 #include "../core/stopwatch.hpp"
 #include "draw.hpp"
+#include "log_probability.hpp"
 #include "options.hpp"
 
 namespace tq {
@@ -21,9 +22,12 @@ namespace tq {
 namespace detail {
 
 /// A trajectory that has not begun.
-[[nodiscard]] inline trajectory start_of(const rollout_request& request) {
-    return {.sequence = {request.sequence.begin(), request.sequence.end()},
-            .start = request.sequence.size()};
+[[nodiscard]] inline trajectory start_of(const rollout_request& request,
+                                         const sampling_rule& rule) {
+    trajectory result{.sequence = {request.sequence.begin(), request.sequence.end()},
+                      .start = request.sequence.size()};
+    if (rule.log_probabilities) result.log_probability = 0;
+    return result;
 }
 
 }  // namespace detail
@@ -77,6 +81,7 @@ public:
     /// slots >= 1; 0 = what the model likes (max_batch()).
     rollout_engine(Model& model, sampling_rule rule, std::size_t slots = 0)
         : model_{&model},
+          rule_{rule},
           draw_{rule},
           slots_{slots ? slots : max_batch_of(model)} {
         check(rule, "rollout_engine");
@@ -89,7 +94,8 @@ public:
     [[nodiscard]] std::vector<trajectory> run(std::span<const rollout_request> requests,
                                               Observer&& observer = {}) {
         std::vector<trajectory> done;
-        for (const rollout_request& request : requests) done.push_back(detail::start_of(request));
+        for (const rollout_request& request : requests)
+            done.push_back(detail::start_of(request, rule_));
         active_.clear();
         std::size_t next = 0;
         for (;;) {
@@ -138,11 +144,16 @@ private:
                                 " hold NaN or forbid every token"};
         ++rollout.rows;
         rollout.finished = is_end_token(token, request.end_tokens);
+        if (rule_.log_probabilities)
+            rollout.log_probability += log_probability_of(
+                row, rollout.finished ? request.end_tokens : token_view{&token, 1},
+                rule_.temperature);
         if (!rollout.finished) rollout.sequence.push_back(token);
         return !rollout.finished && rollout.tokens().size() < request.max_tokens;
     }
 
     Model* model_;
+    sampling_rule rule_;
     token_draw draw_;
     std::size_t slots_;
     rollout_stats stats_;
@@ -170,7 +181,7 @@ template <completer Model>
     std::vector<trajectory> result;
     for (std::size_t i = 0, next = 0; i < requests.size(); ++i) {
         if (requests[i].max_tokens == 0) {
-            result.push_back(start_of(requests[i]));
+            result.push_back(start_of(requests[i], rule));
             continue;
         }
         trajectory& rollout = completed[next++];
@@ -180,7 +191,8 @@ template <completer Model>
             throw backend_error{"completer: trajectory " + std::to_string(next - 1) +
                                 " does not continue its request by at most " +
                                 std::to_string(requests[i].max_tokens) + " tokens"};
-        rollout.rows = rollout.sequence.size() - start + (rollout.finished ? 1 : 0);
+        rollout.rows =
+            std::max(rollout.rows, rollout.sequence.size() - start + (rollout.finished ? 1 : 0));
         rollout.known = 0;
         result.push_back(std::move(rollout));
     }

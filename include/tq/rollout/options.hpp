@@ -15,6 +15,11 @@ inline void check(const sampling_rule& rule, std::string_view where) {
     check_option(rule.top_p > 0 && rule.top_p <= 1, where, "top_p", rule.top_p, "in (0, 1]");
     check_option(!rule.gumbel || rule.top_p == 1, where, "top_p", rule.top_p,
                  "1 with Gumbel noise: it draws from the whole distribution");
+    if (!rule.log_probabilities) return;
+    check_option(!rule.greedy(), where, "temperature", rule.temperature,
+                 "> 0 for importance weights: greedy rollouts have no probability");
+    check_option(rule.top_p == 1, where, "top_p", rule.top_p,
+                 "1 for importance weights: what is cut off would have none");
 }
 
 /// What the random numbers of sampled rollouts have in common. Greedy rollouts have none.

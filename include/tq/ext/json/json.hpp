@@ -9,7 +9,30 @@
 
 namespace tq {
 
-/// NaN and infinity have no JSON form: they are written as null. "corrected" is there if Q was.
+NLOHMANN_JSON_SERIALIZE_ENUM(weighting, {{weighting::self_normalised, "self_normalised"},
+                                         {weighting::plain, "plain"},
+                                         {weighting::tempered, "tempered"},
+                                         {weighting::clipped, "clipped"},
+                                         {weighting::pareto_smoothed, "pareto_smoothed"},
+                                         {weighting::reference, "reference"},
+                                         {weighting::unweighted, "unweighted"}})
+
+inline void to_json(nlohmann::json& json, const weight_diagnostics& weights) {
+    json = {{"positive", weights.positive},   {"ess", weights.ess},
+            {"max_share", weights.max_share}, {"k_hat", weights.k_hat},
+            {"used", weights.used},           {"power", weights.power},
+            {"collapsed", weights.collapsed}, {"refused", weights.refused}};
+}
+
+inline void to_json(nlohmann::json& json, const weight_summary& weights) {
+    json = {{"estimates", weights.estimates},
+            {"collapsed", weights.collapsed},
+            {"unweighted", weights.unweighted},
+            {"refused", weights.refused}};
+}
+
+/// NaN and infinity have no JSON form: they are written as null. Candidates whose Q was corrected
+/// have `corrected`, those whose Q rests on importance weights `weights`.
 inline void to_json(nlohmann::json& json, const tilted_distribution& distribution) {
     json = nlohmann::json::array();
     for (std::size_t i = 0; i < distribution.size(); ++i) {
@@ -20,6 +43,8 @@ inline void to_json(nlohmann::json& json, const tilted_distribution& distributio
                         {"q_error", distribution.q_error[i]},
                         {"rollouts", distribution.rollouts[i]},
                         {"log_p", distribution.log_p[i]}});
+        if (!distribution.weights.empty() && distribution.weights[i])
+            json.back()["weights"] = *distribution.weights[i];
         if (!distribution.corrected.empty()) json.back()["corrected"] = distribution.corrected[i];
     }
 }
@@ -62,6 +87,7 @@ inline void to_json(nlohmann::json& json, const step& step) {
             {"log_z", step.distribution.log_z},
             {"spent", step.spent},
             {"race", step.race},
+            {"weights", step.weights},
             {"candidates", step.distribution}};
 }
 

@@ -1,0 +1,42 @@
+#pragma once
+// The rewards that `generate` can be given: linear heads from files, and rules by name.
+
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <tq/adapters/llama_cpp/llama_cpp.hpp>
+#include <tq/tq.hpp>
+
+#include "arguments.hpp"
+
+/// "Short and plain": the mean of three shares in [0, 1], which fall with the words of a sentence (5 to
+/// 25), the letters of a word (3.5 to 6) and the words of the answer (0 to 40); less 0.2 for each
+/// exclamation mark; in [0, 1]. 0 without words. The rule of examples/assets/scripts/rewards.py.
+[[nodiscard]] double brevity_of(const std::string& text);
+
+/// The rewards asked for, as a weighted sum. Heads on one trunk share its weights.
+class reward_set {
+public:
+    reward_set(const arguments& args, const tq::llama_cpp::model& policy);
+
+    /// Models tq::batch_reward.
+    void score(std::span<const tq::answer_view> answers, std::span<double> values) {
+        sum_.score(answers, values);
+    }
+    [[nodiscard]] tq::reward_range range() const { return sum_.range(); }
+
+    /// The whole, and the terms by themselves.
+    [[nodiscard]] tq::weighted_sum& sum() noexcept { return sum_; }
+
+    /// Of all heads so far.
+    [[nodiscard]] std::size_t tokens_decoded() const noexcept;
+    [[nodiscard]] std::size_t decodes() const noexcept;
+
+private:
+    [[nodiscard]] tq::weighted_sum build(const arguments& args, const tq::llama_cpp::model& policy);
+
+    std::vector<std::unique_ptr<tq::llama_cpp::reward_head>> heads_;
+    tq::weighted_sum sum_;
+};
