@@ -206,7 +206,7 @@ void add_decoding_options(CLI::App& app, arguments& args) {
         ->capture_default_str()
         ->group("Decoding");
     choose("--correction", args.decode.correction, correction_names,
-           "of noisy Q, with several rollouts and --race exhaustive: [none], shrink (towards their "
+           "of noisy Q, with several rollouts; race exhaustive: [none], shrink (towards their "
            "mean) or log_normal");
     choose("--select", args.decode.select, selection_names, "how TQ* picks: [argmax] or sample");
     choose("--others-select", args.others_select, selection_names,
@@ -236,10 +236,12 @@ void add_budget_options(CLI::App& app, arguments& args) {
 }
 #endif
 
-/// A budget of divergence needs every Q, and draws.
-void fit_to_alpha_rule(const CLI::App& app, arguments& args) {
+/// Corrections and budgets of divergence need every Q; budgets need draws too.
+void adapt_to_distribution(const CLI::App& app, arguments& args) {
+    const bool corrected = args.decode.correction != tq::noise_correction::none;
+    if ((args.decode.alpha_rule || corrected) && app.count("--race") == 0)
+        args.decode.race = tq::race_mode::exhaustive;
     if (!args.decode.alpha_rule) return;
-    if (app.count("--race") == 0) args.decode.race = tq::race_mode::exhaustive;
     if (app.count("--select") == 0) args.decode.select = tq::selection::sample;
     if (args.decode.select == tq::selection::argmax)
         throw tq::invalid_option{
@@ -289,10 +291,17 @@ arguments read_arguments(int argc, char** argv) {
     add_model_options(app, args);
     add_prompt_options(app, args);
     add_decoding_options(app, args);
+<<<<<<< HEAD
     add_transfer_options(app, args);
 #if TQSTAR_GENERATE_BUDGETS
     add_budget_options(app, args);
 #endif
+=======
+#if TQSTAR_GENERATE_BUDGETS
+    add_budget_options(app, args);
+#endif
+    add_transfer_options(app, args);
+>>>>>>> noise
     app.add_flag("--json", args.json, "print one JSON object per answer, then a summary")
         ->group("Output");
     app.add_flag("--profile", args.profile, "also say where the time of TQ* went")->group("Output");
@@ -307,7 +316,11 @@ arguments read_arguments(int argc, char** argv) {
         throw tq::invalid_option{std::string{error.what()} + " (see --help)"};
     }
     adapt_to_transfer(app, args);
+<<<<<<< HEAD
     fit_to_alpha_rule(app, args);
+=======
+    adapt_to_distribution(app, args);
+>>>>>>> noise
     fill_defaults(args);
     check(args.decode, "generate");
     check(args.rollout, "generate");
