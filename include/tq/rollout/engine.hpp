@@ -23,7 +23,7 @@ namespace detail {
 
 /// A trajectory that has not begun.
 [[nodiscard]] inline trajectory start_of(const rollout_request& request,
-                                         const sampling_rule& rule) {
+                                         const sampling_rule& rule = {}) {
     trajectory result{.sequence = {request.sequence.begin(), request.sequence.end()},
                       .start = request.sequence.size()};
     if (rule.log_probabilities) result.log_probability = 0;

@@ -81,7 +81,7 @@ struct remembered_rollouts {
             memory.set_end_tokens(request.end_tokens);
             keys.push_back(greedy ? random_key{} : request.key);
             const rollout_memory::continuation known = memory.recall(request.sequence, keys.back());
-            trajectory& rollout = rollouts.emplace_back(start_of(request, {}));
+            trajectory& rollout = rollouts.emplace_back(start_of(request));
             rollout.recalled = known.found;
             rollout.known = std::min(known.tokens.size(), request.max_tokens);
             rollout.sequence.insert(
