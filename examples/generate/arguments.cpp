@@ -291,17 +291,10 @@ arguments read_arguments(int argc, char** argv) {
     add_model_options(app, args);
     add_prompt_options(app, args);
     add_decoding_options(app, args);
-<<<<<<< HEAD
-    add_transfer_options(app, args);
-#if TQSTAR_GENERATE_BUDGETS
-    add_budget_options(app, args);
-#endif
-=======
 #if TQSTAR_GENERATE_BUDGETS
     add_budget_options(app, args);
 #endif
     add_transfer_options(app, args);
->>>>>>> noise
     app.add_flag("--json", args.json, "print one JSON object per answer, then a summary")
         ->group("Output");
     app.add_flag("--profile", args.profile, "also say where the time of TQ* went")->group("Output");
@@ -316,11 +309,7 @@ arguments read_arguments(int argc, char** argv) {
         throw tq::invalid_option{std::string{error.what()} + " (see --help)"};
     }
     adapt_to_transfer(app, args);
-<<<<<<< HEAD
-    fit_to_alpha_rule(app, args);
-=======
     adapt_to_distribution(app, args);
->>>>>>> noise
     fill_defaults(args);
     check(args.decode, "generate");
     check(args.rollout, "generate");
