@@ -222,9 +222,9 @@ void add_decoding_options(CLI::App& app, arguments& args) {
 void add_budget_options(CLI::App& app, arguments& args) {
     auto* step = app.add_option_function<double>(
         "--kl-per-step", [&](double nats) { args.decode.alpha_rule = tq::kl_per_step{nats}; },
-        "choose alpha in every step so that TQ* is drawn this far from the anchor, in nats; goes "
-        "with "
-        "--race exhaustive --select sample");
+        "choose alpha in every step so that TQ* is drawn this far from the anchor, in nats, the "
+        "cut "
+        "to --top-k counted; goes with --race exhaustive --select sample");
     auto* whole = app.add_option_function<double>(
         "--kl-per-answer", [&](double nats) { args.decode.alpha_rule = tq::kl_per_answer{nats}; },
         "the same for a whole answer: each step gets an equal share of what is left");
