@@ -119,6 +119,12 @@ inline worth judge(const measured_state& state, const estimator& row, const sett
     return sum;
 }
 
+/// Q for a tilt whose weights are right on average: E exp(Qhat / alpha) = exp(Q / alpha + error^2 / (2
+/// alpha^2)) with normal noise, so that Q - error^2 / (2 alpha). An unknown error changes nothing.
+[[nodiscard]] inline double log_normal_q(double q, double error, double alpha) {
+    return error > 0 ? q - error * error / (2 * alpha) : q;
+}
+
 /// The rows: looks, means of sampled rollouts, and corrections of these.
 inline std::vector<estimator> estimators() {
     std::vector<estimator> rows;
@@ -154,7 +160,7 @@ inline std::vector<estimator> estimators() {
         rows.push_back({"log-normal " + number, n, raw, {}, [](const observed& o) {
                             std::vector<double> q;
                             for (std::size_t i = 0; i < o.q.size(); ++i)
-                                q.push_back(tq::log_normal_q(o.q[i], o.error[i], o.alpha));
+                                q.push_back(log_normal_q(o.q[i], o.error[i], o.alpha));
                             return q;
                         }});
     }

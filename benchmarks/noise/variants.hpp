@@ -60,18 +60,13 @@ inline std::vector<variant> all_variants() {
         sampled(v, 2);
         v.rollout.noise = tq::rollout_noise::scenario;
     });
-    for (const std::size_t n : {2U, 4U}) {
-        const auto corrected = [&](variant& v, tq::noise_correction correction) {
+    for (const std::size_t n : {2U, 4U})
+        add("shrink_" + std::to_string(n), [&](variant& v) {
             sampled(v, n);
             v.decode.race = tq::race_mode::exhaustive;
-            v.decode.correction = correction;
+            v.decode.shrink = true;
             v.usual = n == 2;
-        };
-        add("shrink_" + std::to_string(n),
-            [&](variant& v) { corrected(v, tq::noise_correction::shrink); });
-        add("log_normal_" + std::to_string(n),
-            [&](variant& v) { corrected(v, tq::noise_correction::log_normal); });
-    }
+        });
     const auto blocks = [](variant& v, std::size_t block, std::size_t candidates) {
         v.in_blocks = v.random = true;
         v.block = {.alpha = 0.1,

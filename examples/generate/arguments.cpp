@@ -50,11 +50,6 @@ const std::map<std::string, tq::rollout_noise> noise_names{
     {"coupled", tq::rollout_noise::coupled},
     {"scenario", tq::rollout_noise::scenario}};
 
-const std::map<std::string, tq::noise_correction> correction_names{
-    {"none", tq::noise_correction::none},
-    {"shrink", tq::noise_correction::shrink},
-    {"log_normal", tq::noise_correction::log_normal}};
-
 void add_model_options(CLI::App& app, arguments& args) {
     app.add_option("--model", args.model, "GGUF file of the policy [the cached demo model]")
         ->group("Models");
@@ -205,9 +200,9 @@ void add_decoding_options(CLI::App& app, arguments& args) {
     app.add_option("--race-budget", args.decode.race_budget, "of halving: rollouts per step; >= 1")
         ->capture_default_str()
         ->group("Decoding");
-    choose("--correction", args.decode.correction, correction_names,
-           "of noisy Q, with several rollouts; race exhaustive: [none], shrink (towards their "
-           "mean) or log_normal");
+    app.add_flag("--shrink", args.decode.shrink,
+                 "draw noisy Q towards their mean before the tilt; picks --race exhaustive")
+        ->group("Decoding");
     choose("--select", args.decode.select, selection_names, "how TQ* picks: [argmax] or sample");
     choose("--others-select", args.others_select, selection_names,
            "how plain and baseline pick: argmax or [sample]");
@@ -236,10 +231,9 @@ void add_budget_options(CLI::App& app, arguments& args) {
 }
 #endif
 
-/// Corrections and budgets of divergence need every Q; budgets need draws too.
+/// Shrinkage and budgets of divergence need every Q; budgets need draws too.
 void adapt_to_distribution(const CLI::App& app, arguments& args) {
-    const bool corrected = args.decode.correction != tq::noise_correction::none;
-    if ((args.decode.alpha_rule || corrected) && app.count("--race") == 0)
+    if ((args.decode.alpha_rule || args.decode.shrink) && app.count("--race") == 0)
         args.decode.race = tq::race_mode::exhaustive;
     if (!args.decode.alpha_rule) return;
     if (app.count("--select") == 0) args.decode.select = tq::selection::sample;

@@ -293,35 +293,3 @@ TEST_CASE("shrink: edges") {
                    std::vector<std::size_t>(4, 2));
     CHECK(lucky.q[0] < 1);
 }
-
-TEST_CASE("log_normal_q: with normal noise the weights are right on average") {
-    for (const double alpha : {0.05, 0.1, 1.0})
-        for (const double error : {0.01, 0.1}) {
-            const double q = 0.4;
-            double corrected = 0, raw = 0, mass = 0;  // trapezoidal rule: exact to rounding
-            for (double x = -12; x <= 12; x += 0.01) {
-                const double density = std::exp(-x * x / 2), drawn = q + error * x;
-                mass += density;
-                raw += density * std::exp((drawn - q) / alpha);
-                corrected +=
-                    density * std::exp((tq::log_normal_q(drawn, error, alpha) - q) / alpha);
-            }
-            CHECK(close(corrected / mass, 1, 1e-9));
-            CHECK(close(std::log(raw / mass), error * error / (2 * alpha * alpha), 1e-9));
-        }
-}
-
-TEST_CASE("log_normal_q: what is alike cancels in the tilt, and edges") {
-    const std::vector<double> log_pi{-1, -2, -1.5}, q{0.1, 0.5, 0.3};
-    std::vector<double> same(3), a(3), b(3);
-    for (std::size_t i = 0; i < 3; ++i) same[i] = tq::log_normal_q(q[i], 0.2, 0.1);
-    tq::tilt(log_pi, q, 0.1, a);
-    tq::tilt(log_pi, same, 0.1, b);
-    for (std::size_t i = 0; i < 3; ++i) CHECK(close(a[i], b[i], 1e-12));
-
-    CHECK(tq::log_normal_q(0.5, unknown, 0.1) == 0.5);
-    CHECK(tq::log_normal_q(0.5, 0, 0.1) == 0.5);
-    CHECK(tq::log_normal_q(0.5, 0.1, inf) == 0.5);
-    CHECK(tq::log_normal_q(-inf, 0.1, 0.1) == -inf);
-    CHECK(close(tq::log_normal_q(0.5, 0.1, 0.1), 0.45, 1e-15));
-}

@@ -41,15 +41,6 @@ enum class race_mode {
     automatic,
 };
 
-/// What is done about the noise of few rollouts before the tilt (estimate/shrink.hpp).
-enum class noise_correction {
-    none,  ///< Q as it was estimated (no-op)
-    /// Posterior means: Q values are drawn towards their mean, the more the noisier they are. Like a
-    /// larger alpha for the noisy part of Q. Needs two rollouts or more.
-    shrink,
-    log_normal,  ///< Q - error^2 / (2 alpha): weights exp(Q / alpha) that are right on average
-};
-
 /// `top_k` that keeps the whole vocabulary.
 inline constexpr std::size_t whole_vocabulary = std::numeric_limits<std::size_t>::max();
 
@@ -69,13 +60,15 @@ struct decode_options {
 
     /// Chooses alpha for each state, in (0, inf], once the candidates' Q are known and corrected (log_p,
     /// log_z and the divergences are not yet there); tilted_distribution::alpha says what was chosen.
-    /// Empty = `alpha` (no-op). Needs race_mode::exhaustive, and not log_normal, which must know alpha.
+    /// Empty = `alpha` (no-op). Needs race_mode::exhaustive.
     /// It must be a function of its arguments. Ready-made: kl_per_step and kl_per_answer in
     /// ext/boost/budget.hpp.
     std::function<double(const tilted_distribution&, const decode_state&)> alpha_rule = {};
 
-    /// What is done about the noise in Q. Needs race_mode::exhaustive: every candidate's Q.
-    noise_correction correction = noise_correction::none;
+    /// Draw a state's Q towards their mean, the more the noisier they are, before the tilt (see
+    /// tq::shrink): the tilt then spends less divergence on noise, like a larger alpha. It makes no argmax
+    /// better. Needs race_mode::exhaustive, and rollouts >= 2 to do anything. false = no-op.
+    bool shrink = false;
 
     /// Candidates per step, the most likely ones of the anchor; [1, inf), cut to the vocabulary.
     /// Cost grows linearly. whole_vocabulary = no restriction (no-op).
@@ -124,13 +117,9 @@ inline void check(const decode_options& options, std::string_view where) {
     check_option(!options.alpha_rule || options.race == race_mode::exhaustive, where, "race",
                  static_cast<int>(options.race),
                  "exhaustive with an alpha_rule: it needs every candidate's Q");
-    check_option(
-        options.correction == noise_correction::none || options.race == race_mode::exhaustive,
-        where, "race", static_cast<int>(options.race),
-        "exhaustive with a correction: it needs every candidate's Q");
-    check_option(!options.alpha_rule || options.correction != noise_correction::log_normal, where,
-                 "correction", static_cast<int>(options.correction),
-                 "none or shrink with an alpha_rule: log_normal must know alpha first");
+    check_option(!options.shrink || options.race == race_mode::exhaustive, where, "race",
+                 static_cast<int>(options.race),
+                 "exhaustive with shrink: it needs every candidate's Q");
     check_option(options.top_k >= 1, where, "top_k", options.top_k, ">= 1");
     check_option(options.race_error > 0 && options.race_error < 1, where, "race_error",
                  options.race_error, "in (0, 1)");

@@ -91,7 +91,9 @@ public:
     /// The second half: the closed form, once every Q is there.
     /// Throws invalid_option if an alpha_rule gives an alpha out of range.
     void close(tilted_distribution& distribution, const decode_state& state) const {
-        correct(distribution);
+        if (options_.shrink)
+            distribution.shrunk =
+                shrink(distribution.q, distribution.q_error, distribution.rollouts).q;
         if (options_.alpha_rule) {
             distribution.alpha = options_.alpha_rule(distribution, state);
             check_option(distribution.alpha > 0, "alpha_rule", "alpha", distribution.alpha,
@@ -193,18 +195,6 @@ private:
             return logit(a) > logit(b) || (logit(a) == logit(b) && a < b);
         });
         return result;
-    }
-
-    void correct(tilted_distribution& distribution) const {
-        if (options_.correction == noise_correction::shrink) {
-            distribution.corrected =
-                shrink(distribution.q, distribution.q_error, distribution.rollouts).q;
-        } else if (options_.correction == noise_correction::log_normal) {
-            distribution.corrected.clear();
-            for (std::size_t i = 0; i < distribution.size(); ++i)
-                distribution.corrected.push_back(
-                    log_normal_q(distribution.q[i], distribution.q_error[i], options_.alpha));
-        }
     }
 
     /// log softmax(row / temperature) at `tokens`.

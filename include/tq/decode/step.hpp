@@ -27,7 +27,7 @@ struct tilted_distribution {
     std::vector<double> log_pi;         ///< [n] log-probability under the policy (whole vocabulary)
     std::vector<double> q;              ///< [n] Q(s, z), in units of the reward
     std::vector<double> q_error;        ///< [n] its standard error; 0 = exact, NaN = unknown
-    std::vector<double> corrected;      ///< [n] Q after noise_correction; empty if there was none
+    std::vector<double> shrunk;         ///< [n] Q after shrinkage; empty if there was none
     std::vector<double> log_p;          ///< [n] log-probability of the tilt; exp sums to 1
     std::vector<std::size_t> rollouts;  ///< [n] rollouts that Q rests on
     /// [n] what the importance weights behind Q were like; empty where no Q rests on any.
@@ -41,9 +41,9 @@ struct tilted_distribution {
 
     [[nodiscard]] std::size_t size() const noexcept { return tokens.size(); }
 
-    /// The Q that the tilt uses: corrected, or as it was estimated.
+    /// The Q that the tilt uses: shrunk, or as it was estimated.
     [[nodiscard]] const std::vector<double>& tilting_q() const noexcept {
-        return corrected.empty() ? q : corrected;
+        return shrunk.empty() ? q : shrunk;
     }
 
     /// Takes in what is known of candidate `i`. Throws backend_error if its Q is NaN.

@@ -1,6 +1,5 @@
 #pragma once
-// Making few rollouts count: what the candidates of a state tell about each other's Q, and what noise
-// does to the tilt.
+// Making few rollouts count: what the candidates of a state tell about each other's Q.
 
 #include <algorithm>
 #include <cmath>
@@ -148,21 +147,6 @@ namespace detail {
         result.error[i] = std::sqrt((1 - b) * v[i] + b * b * fit_variance);
     }
     return result;
-}
-
-/// Q for a tilt whose weights are right on average: with normal noise of standard error e,
-///
-///     E exp(Qhat / alpha) = exp(Q / alpha + e^2 / (2 alpha^2)),   so that   Qhat - e^2 / (2 alpha)
-///
-/// makes E exp(. / alpha) = exp(Q / alpha). What all candidates of a state have in common cancels when
-/// the tilt is normalised, so this acts on differences of noise alone: the noisier of two equals loses.
-/// Exact for a known error and normal noise; with an error from few rollouts it is itself noisy.
-///
-/// range:  alpha in (0, inf]
-/// edges:  error NaN (unknown) or 0, alpha = inf, or q infinite -> q
-[[nodiscard]] inline double log_normal_q(double q, double error, double alpha) noexcept {
-    if (!(error > 0) || std::isinf(alpha) || std::isinf(q)) return q;
-    return q - error * error / (2 * alpha);
 }
 
 }  // namespace tq

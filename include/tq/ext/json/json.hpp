@@ -31,8 +31,8 @@ inline void to_json(nlohmann::json& json, const weight_summary& weights) {
             {"refused", weights.refused}};
 }
 
-/// NaN and infinity have no JSON form: they are written as null. Candidates whose Q was corrected
-/// have `corrected`, those whose Q rests on importance weights `weights`.
+/// NaN and infinity have no JSON form: they are written as null. Candidates whose Q was shrunk
+/// have `shrunk`, those whose Q rests on importance weights `weights`.
 inline void to_json(nlohmann::json& json, const tilted_distribution& distribution) {
     json = nlohmann::json::array();
     for (std::size_t i = 0; i < distribution.size(); ++i) {
@@ -45,7 +45,7 @@ inline void to_json(nlohmann::json& json, const tilted_distribution& distributio
                         {"log_p", distribution.log_p[i]}});
         if (!distribution.weights.empty() && distribution.weights[i])
             json.back()["weights"] = *distribution.weights[i];
-        if (!distribution.corrected.empty()) json.back()["corrected"] = distribution.corrected[i];
+        if (!distribution.shrunk.empty()) json.back()["shrunk"] = distribution.shrunk[i];
     }
 }
 
@@ -61,10 +61,6 @@ NLOHMANN_JSON_SERIALIZE_ENUM(race_mode, {{race_mode::exhaustive, "exhaustive"},
                                          {race_mode::confident, "confident"},
                                          {race_mode::halving, "halving"},
                                          {race_mode::automatic, "automatic"}})
-
-NLOHMANN_JSON_SERIALIZE_ENUM(noise_correction, {{noise_correction::none, "none"},
-                                                {noise_correction::shrink, "shrink"},
-                                                {noise_correction::log_normal, "log_normal"}})
 
 NLOHMANN_JSON_SERIALIZE_ENUM(rollout_noise, {{rollout_noise::independent, "independent"},
                                              {rollout_noise::coupled, "coupled"},
@@ -94,7 +90,7 @@ inline void to_json(nlohmann::json& json, const step& step) {
 inline void to_json(nlohmann::json& json, const decode_options& options) {
     json = {{"alpha", options.alpha},
             {"alpha_rule", static_cast<bool>(options.alpha_rule)},
-            {"correction", options.correction},
+            {"shrink", options.shrink},
             {"top_k", options.top_k},
             {"temperature", options.temperature},
             {"select", options.select},

@@ -1,4 +1,4 @@
-// Corrections of noisy Q and rules for alpha, in the decoder.
+// Shrinkage of noisy Q and rules for alpha, in the decoder.
 
 #include <tq/decode/block_decoder.hpp>
 #include <tq/decode/decoder.hpp>
@@ -51,25 +51,19 @@ std::string refusal(const tq::decode_options& options) {
 
 }  // namespace
 
-TEST_CASE("correction: the tilt is that of the corrected Q, and the raw Q stays") {
+TEST_CASE("shrink: the tilt is that of the shrunk Q, and the raw Q stays") {
     wide_world w;
     auto q = w.sampled(3);
     const auto plain = answer(tq::decoder{w.policy, q, {}});
-    const auto shrunk =
-        answer(tq::decoder{w.policy, q, {.correction = tq::noise_correction::shrink}});
-    const auto log_normal =
-        answer(tq::decoder{w.policy, q, {.correction = tq::noise_correction::log_normal}});
-    const tq::tilted_distribution &a = plain[0].distribution, &b = shrunk[0].distribution,
-                                  &c = log_normal[0].distribution;
-    CHECK(a.corrected.empty());
+    const auto shrunk = answer(tq::decoder{w.policy, q, {.shrink = true}});
+    const tq::tilted_distribution &a = plain[0].distribution, &b = shrunk[0].distribution;
+    CHECK(a.shrunk.empty());
     CHECK(a.tilting_q() == a.q);
-    CHECK((b.q == a.q && c.q == a.q));
-    CHECK((b.q_error == a.q_error && c.q_error == a.q_error));
-    CHECK(b.corrected == tq::shrink(a.q, a.q_error, a.rollouts).q);
-    CHECK(b.corrected != a.q);
-    for (std::size_t i = 0; i < a.size(); ++i)
-        CHECK(c.corrected[i] == a.q[i] - a.q_error[i] * a.q_error[i] / 0.2);
-    for (const tq::tilted_distribution* d : {&a, &b, &c}) {
+    CHECK(b.q == a.q);
+    CHECK(b.q_error == a.q_error);
+    CHECK(b.shrunk == tq::shrink(a.q, a.q_error, a.rollouts).q);
+    CHECK(b.shrunk != a.q);
+    for (const tq::tilted_distribution* d : {&a, &b}) {
         std::vector<double> log_p(d->size());
         const double log_z = tq::tilt(d->log_prior, d->tilting_q(), 0.1, log_p);
         CHECK(d->log_p == log_p);
@@ -78,23 +72,21 @@ TEST_CASE("correction: the tilt is that of the corrected Q, and the raw Q stays"
     CHECK(b.kl < a.kl);  // like a larger alpha
 }
 
-TEST_CASE("correction: nothing changes where Q is exact or of one rollout") {
+TEST_CASE("shrink: nothing changes where Q is exact or of one rollout") {
     wide_world w;
-    for (const auto correction : {tq::noise_correction::shrink, tq::noise_correction::log_normal}) {
-        const tq::decode_options options{.correction = correction};
-        auto one = w.sampled(1);
-        const auto exact = answer(tq::decoder{w.policy, w.exact, options}),
-                   raw = answer(tq::decoder{w.policy, w.exact}),
-                   single = answer(tq::decoder{w.policy, one, options}),
-                   raw_single = answer(tq::decoder{w.policy, one});
-        for (std::size_t i = 0; i < 3; ++i) {
-            CHECK(exact[i].distribution.log_p == raw[i].distribution.log_p);
-            CHECK(single[i].distribution.log_p == raw_single[i].distribution.log_p);
-        }
+    const tq::decode_options options{.shrink = true};
+    auto one = w.sampled(1);
+    const auto exact = answer(tq::decoder{w.policy, w.exact, options}),
+               raw = answer(tq::decoder{w.policy, w.exact}),
+               single = answer(tq::decoder{w.policy, one, options}),
+               raw_single = answer(tq::decoder{w.policy, one});
+    for (std::size_t i = 0; i < 3; ++i) {
+        CHECK(exact[i].distribution.log_p == raw[i].distribution.log_p);
+        CHECK(single[i].distribution.log_p == raw_single[i].distribution.log_p);
     }
 }
 
-TEST_CASE("correction: over many draws the shrunk distribution is nearer to the exact one") {
+TEST_CASE("shrink: over many draws the shrunk distribution is nearer to the exact one") {
     wide_world w;
     auto two = w.sampled(2);
     // The best q for E[Q] - alpha KL is the exact one; what do the others lose?
@@ -107,12 +99,12 @@ TEST_CASE("correction: over many draws the shrunk distribution is nearer to the 
                                      .end_tokens = {},
                                      .key = tq::random_key{seed}};
         const tq::tilted_distribution best = exact.score(state);
-        const auto divergence = [&](tq::noise_correction correction) {
-            tq::scorer scorer{w.policy, two, tq::decode_options{.correction = correction}};
+        const auto divergence = [&](bool shrink) {
+            tq::scorer scorer{w.policy, two, tq::decode_options{.shrink = shrink}};
             return tq::kl_divergence(scorer.score(state).log_p, best.log_p);
         };
-        raw += divergence(tq::noise_correction::none);
-        shrunk += divergence(tq::noise_correction::shrink);
+        raw += divergence(false);
+        shrunk += divergence(true);
     }
     CHECK(shrunk < 0.8 * raw);
 }
@@ -145,16 +137,13 @@ TEST_CASE("alpha_rule: is asked with Q and what was spent, and its alpha is used
     CHECK(answer(tq::decoder{w.policy, w.exact})[0].distribution.alpha == 0.1);
 }
 
-TEST_CASE("alpha_rule and correction: what they cannot go with is refused") {
+TEST_CASE("alpha_rule and shrink: what they cannot go with is refused") {
     const auto rule = [](const tq::tilted_distribution&, const tq::decode_state&) { return 1.0; };
     CHECK(refusal({.alpha_rule = rule}) == "nothing was thrown");
     CHECK(refusal({.alpha_rule = rule, .race = tq::race_mode::exact}) ==
           "here: race = 1, must be exhaustive with an alpha_rule: it needs every candidate's Q");
-    CHECK(refusal({.correction = tq::noise_correction::shrink, .race = tq::race_mode::automatic}) ==
-          "here: race = 4, must be exhaustive with a correction: it needs every candidate's Q");
-    CHECK(refusal({.alpha_rule = rule, .correction = tq::noise_correction::log_normal}) ==
-          "here: correction = 2, must be none or shrink with an alpha_rule: log_normal must know "
-          "alpha first");
+    CHECK(refusal({.shrink = true, .race = tq::race_mode::automatic}) ==
+          "here: race = 4, must be exhaustive with shrink: it needs every candidate's Q");
     wide_world w;
     for (const double bad : {0.0, -1.0, std::nan("")}) {
         tq::decoder decode{
