@@ -10,8 +10,8 @@
 /// A decoding that is shown beside the others.
 enum class method { plain, baseline, tq };
 
-/// Which model is tilted.
-enum class anchor { policy, baseline };
+/// Which model is tilted; automatic = the baseline if it has the policy's vocabulary.
+enum class anchor { automatic, policy, baseline };
 
 struct arguments {
     // models
@@ -29,6 +29,8 @@ struct arguments {
     std::string prompt_file;
     std::size_t limit = 0;  // prompts of the file; 0 = all
     std::string system, baseline_system;
+    std::string
+        baseline_prompt;  // what the baseline sees, with {prompt}; empty = its chat template
     std::size_t tokens = 32;
 
     // decoding
@@ -36,7 +38,7 @@ struct arguments {
     tq::decode_options decode = {
         .alpha = 0.1, .top_k = 8, .select = tq::selection::argmax, .race = tq::race_mode::exact};
     tq::rollout_options rollout = {};
-    ::anchor anchor = ::anchor::baseline;
+    ::anchor anchor = ::anchor::automatic;
     tq::selection others_select = tq::selection::sample;  // for plain and baseline
 
     // output
