@@ -54,7 +54,8 @@ void add_model_options(CLI::App& app, arguments& args) {
     app.add_option("--model", args.model, "GGUF file of the policy [the cached demo model]")
         ->group("Models");
     app.add_option("--baseline-model", args.baseline_model,
-                   "GGUF file of the baseline [the policy's]")
+                   "GGUF file of the baseline [the policy's]; with another tokenizer its rollouts "
+                   "travel as text, and the policy is the anchor")
         ->group("Models");
     app.add_option(
            "--lora", args.lora,
@@ -94,6 +95,11 @@ void add_prompt_options(CLI::App& app, arguments& args) {
     app.add_option("--system", args.system, "system message")->group("Prompts");
     app.add_option("--baseline-system", args.baseline_system,
                    "system message that the baseline sees instead")
+        ->group("Prompts");
+    app.add_option(
+           "--baseline-prompt", args.baseline_prompt,
+           "all that the baseline sees, \\n for a new line and {prompt} for the prompt [its "
+           "own chat template]")
         ->group("Prompts");
     app.add_option("-n,--tokens", args.tokens, "longest answer, in tokens")
         ->capture_default_str()
@@ -175,7 +181,9 @@ void add_decoding_options(CLI::App& app, arguments& args) {
                    "temperature of the policy; 1 = as trained")
         ->capture_default_str()
         ->group("Decoding");
-    choose("--anchor", args.anchor, anchor_names, "which model is tilted: policy or [baseline]");
+    choose(
+        "--anchor", args.anchor, anchor_names,
+        "which model is tilted: policy or baseline [baseline, if it has the policy's tokenizer]");
     choose(
         "--race", args.decode.race, race_names,
         "exhaustive: every candidate's Q; [exact]: the same tokens without the rollouts that "
@@ -255,7 +263,8 @@ void fill_defaults(arguments& args) {
         throw tq::invalid_option{
             fmt::format("--reward-weight: {} of them for {} rewards; give one for each --reward",
                         args.reward_weights.size(), args.rewards.size())};
-    const bool own_baseline = !args.baseline_model.empty() || !args.baseline_system.empty();
+    const bool own_baseline = !args.baseline_model.empty() || !args.baseline_system.empty() ||
+                              !args.baseline_prompt.empty();
     if (demo && args.lora.empty() && !own_baseline) args.lora = "valence";
     for (const char* name : {"valence", "brevity", "lexicon"})
         if (args.lora == name) args.lora = demo_defaults::baseline_lora(name);

@@ -10,8 +10,8 @@
 /// A decoding that is shown beside the others.
 enum class method { plain, baseline, tq };
 
-/// Which model is tilted.
-enum class anchor { policy, baseline };
+/// Which model is tilted; automatic = the baseline if it has the policy's vocabulary.
+enum class anchor { automatic, policy, baseline };
 
 /// How futures of the baseline are turned into Q.
 enum class transfer { direct, indirect, soft };
@@ -32,6 +32,8 @@ struct arguments {
     std::string prompt_file;
     std::size_t limit = 0;  // prompts of the file; 0 = all
     std::string system, baseline_system;
+    std::string
+        baseline_prompt;  // what the baseline sees, with {prompt}; empty = its chat template
     std::size_t tokens = 32;
 
     // decoding
@@ -39,7 +41,7 @@ struct arguments {
     tq::decode_options decode = {
         .alpha = 0.1, .top_k = 8, .select = tq::selection::argmax, .race = tq::race_mode::exact};
     tq::rollout_options rollout = {};
-    ::anchor anchor = ::anchor::baseline;
+    ::anchor anchor = ::anchor::automatic;
     ::transfer transfer = ::transfer::direct;
     double beta = 0.1;        // of indirect and soft transfer
     double policy_share = 0;  // of the rollouts

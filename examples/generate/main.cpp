@@ -3,6 +3,10 @@
 #include <chrono>
 #include <cstdio>
 #include <exception>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
 #include <tuple>
 
 #include <fmt/format.h>
@@ -19,6 +23,21 @@ namespace {
 
 namespace llama = tq::llama_cpp;
 
+/// A template for prompts with its {prompt} and \n filled in.
+std::string filled_in(const std::string& pattern, const std::string& prompt) {
+    std::string text;
+    for (std::size_t i = 0; i < pattern.size(); ++i) {
+        const std::string_view rest = std::string_view{pattern}.substr(i);
+        if (rest.starts_with("{prompt}"))
+            text += prompt, i += 7;
+        else if (rest.starts_with("\\n"))
+            text += '\n', ++i;
+        else
+            text += pattern[i];
+    }
+    return text;
+}
+
 /// Everything that is loaded: one set of weights where the files are the same.
 struct models {
     explicit models(const arguments& args)
@@ -31,10 +50,30 @@ struct models {
                            .lora_scale = static_cast<float>(args.lora_scale),
                            .threads = args.threads}},
           rewards{args, policy_model} {
-        if (!llama::same_vocabulary(policy_model, baseline_model))
+        if (llama::same_vocabulary(policy_model, baseline_model)) return;
+        if (args.anchor == anchor::baseline)
             throw tq::invalid_option{
-                "--baseline-model: its vocabulary differs from the policy's; "
-                "both must share one tokenizer for now"};
+                "--anchor baseline: only the policy can be the anchor of a baseline with another "
+                "tokenizer"};
+        text_baseline.emplace(policy_model, baseline);
+    }
+    models(const models&) = delete;  // parts refer to each other
+    models& operator=(const models&) = delete;
+    ~models() = default;
+
+    /// What the baseline sees in the place of a prompt.
+    [[nodiscard]] tq::token_list baseline_prompt(const arguments& args,
+                                                 const std::string& prompt) const {
+        if (!args.baseline_prompt.empty())
+            return baseline_model.tokenize(filled_in(args.baseline_prompt, prompt),
+                                           {.add_special = true, .parse_special = true});
+        try {
+            return baseline_model.chat_prompt(
+                prompt, args.baseline_system.empty() ? args.system : args.baseline_system);
+        } catch (const tq::invalid_option& error) {
+            throw tq::invalid_option{std::string{error.what()} +
+                                     "; give --baseline-prompt, \"{prompt}\\n\" say"};
+        }
     }
 
     /// Reads the weights in, so that the first answer is not timed with the disk.
@@ -62,6 +101,8 @@ struct models {
     reward_set rewards;
     timed<llama::language_model> policy{policy_engine}, baseline{baseline_engine};
     timed<reward_set> reward{rewards};
+    std::optional<llama::text_baseline<timed<llama::language_model>&>>
+        text_baseline;  // if it has another vocabulary
 
 private:
     template <class Model>
@@ -70,11 +111,22 @@ private:
     }
 };
 
+/// Fills in what an answer is and what it earns.
+void judge(models& models, const tq::answer_view& whole, answer& result) {
+    result.text = models.policy_model.detokenize(whole.answer);
+    result.tokens = whole.answer.size();
+    result.finished = whole.finished;
+    tq::weighted_sum& sum = models.rewards.sum();
+    result.terms.resize(sum.terms().size());
+    sum.score_terms({&whole, 1}, result.terms);
+    result.reward = sum.combine(result.terms);
+}
+
 /// Decodes one answer, streaming it to the report.
 template <class Decoder>
-answer decode_one(models& models, Decoder& decode, const tq::token_list& prompt,
-                  std::size_t prompt_index, method method, const arguments& args, report& report,
-                  const tq::rollout_stats& value_stats) {
+void decode_one(models& models, Decoder& decode, const tq::token_list& prompt,
+                std::size_t prompt_index, method method, const arguments& args, report& report,
+                const tq::rollout_stats& value_stats) {
     report.begin_answer(method);
     const usage before = models.spent();
     const auto start = std::chrono::steady_clock::now();
@@ -100,23 +152,40 @@ answer decode_one(models& models, Decoder& decode, const tq::token_list& prompt,
     result.spent.unseen = look_ahead.unseen;
     result.spent.kernel_seconds = decode.kernel_seconds() + value_stats.draw_seconds;
     result.spent.rollouts = value_stats;
-    result.text = models.policy_model.detokenize(stream.answer());
-    result.tokens = stream.answer().size();
-    result.finished = stream.finished();
     result.kl = stream.kl();
     result.weights = stream.weights();
-    const tq::answer_view whole{prompt, stream.answer(), stream.finished()};
-    tq::weighted_sum& sum = models.rewards.sum();
-    result.terms.resize(sum.terms().size());
-    sum.score_terms({&whole, 1}, result.terms);
-    result.reward = sum.combine(result.terms);
+    judge(models, {prompt, stream.answer(), stream.finished()}, result);
     report.end_answer(result);
-    return result;
 }
 
-/// The decodings of one prompt: all are the same decoder with other parts.
-void decode_all(models& models, const arguments& args, const tq::token_list& prompt,
-                std::size_t index, report& report) {
+/// The answer of a baseline with another vocabulary; its divergence from the policy is not known.
+void write_text(models& models, const tq::token_list& prompt, std::size_t prompt_index,
+                const arguments& args, report& report) {
+    report.begin_answer(method::baseline);
+    const usage before = models.spent();
+    const auto start = std::chrono::steady_clock::now();
+    answer result{.prompt = prompt_index, .method = method::baseline};
+    const tq::rollout_request request{
+        .sequence = prompt,
+        .max_tokens = args.tokens,
+        .end_tokens = models.policy_model.end_tokens(),
+        .key = tq::random_key{args.decode.seed}.fold_in(prompt_index)};
+    const bool greedy = args.others_select == tq::selection::argmax;
+    const auto written = models.text_baseline->complete(
+        {&request, 1}, {.temperature = greedy ? 0 : args.decode.temperature});
+    result.seconds = seconds_since(start);
+    result.spent = models.spent() - before;
+    result.kl = std::numeric_limits<double>::quiet_NaN();
+    judge(models, {prompt, written[0].tokens(), written[0].finished}, result);
+    report.piece(result.text);
+    report.end_answer(result);
+}
+
+/// The decodings of one prompt: all are the same decoder with other parts. `baseline` is that of the
+/// rollouts.
+template <class Baseline>
+void decode_all(models& models, Baseline& baseline, const arguments& args,
+                const tq::token_list& prompt, std::size_t index, report& report) {
     tq::decode_options frozen = args.decode;
     frozen.select = args.others_select;
     frozen.alpha_rule = {};
@@ -133,10 +202,14 @@ void decode_all(models& models, const arguments& args, const tq::token_list& pro
                 run(method, none, models.policy, frozen, {});
                 break;
             case method::baseline:
+                if (models.text_baseline) {
+                    write_text(models, prompt, index, args, report);
+                    break;
+                }
                 run(method, none, models.baseline, frozen, {});
                 break;
             case method::tq:
-                with_value(models.policy, models.baseline, models.reward, args,
+                with_value(models.policy, baseline, models.reward, args,
                            [&](auto& q, const tq::rollout_stats& stats) {
                                auto& anchor =
                                    args.anchor == anchor::policy ? models.policy : models.baseline;
@@ -145,21 +218,28 @@ void decode_all(models& models, const arguments& args, const tq::token_list& pro
         }
 }
 
-void run(const arguments& args) {
+void run(arguments args) {
     const std::vector<std::string> prompts = read_prompts(args);
     models models{args};
+    if (args.anchor == anchor::automatic)
+        args.anchor = models.text_baseline ? anchor::policy : anchor::baseline;
     std::vector<std::string> rewards;
     for (const tq::reward_term& term : models.rewards.sum().terms()) rewards.push_back(term.name());
     report report{args, prompts, rewards};
     models.warm_up();
     for (std::size_t i = 0; i < prompts.size(); ++i) {
         const tq::token_list prompt = models.policy_model.chat_prompt(prompts[i], args.system);
-        if (!args.baseline_system.empty())
-            models.baseline_engine.set_prompt_override(
-                {.replaces = prompt,
-                 .with = models.baseline_model.chat_prompt(prompts[i], args.baseline_system)});
         report.begin_prompt(i);
-        decode_all(models, args, prompt, i, report);
+        if (models.text_baseline) {
+            models.text_baseline->clear_prompts();
+            models.text_baseline->add_prompt(prompt, models.baseline_prompt(args, prompts[i]));
+            decode_all(models, *models.text_baseline, args, prompt, i, report);
+            continue;
+        }
+        if (!args.baseline_system.empty() || !args.baseline_prompt.empty())
+            models.baseline_engine.set_prompt_override(
+                {.replaces = prompt, .with = models.baseline_prompt(args, prompts[i])});
+        decode_all(models, models.baseline, args, prompt, i, report);
     }
     report.summary();
 }

@@ -2,6 +2,8 @@
 #include "support/message.hpp"
 
 #include <algorithm>
+#include <functional>
+#include <numeric>
 #include <ranges>
 #include <string>
 #include <utility>
@@ -212,25 +214,58 @@ TEST_CASE("check_same_vocabulary: another one is refused in words") {
                  "anchor: vocabulary = " + other_model().path() + ", must be that of the policy"));
 }
 
-TEST_CASE("text_baseline: the same model through text writes what it writes through tokens") {
-    language_model direct{shared_model(), small()}, through{shared_model(), small()};
-    text_baseline healed{shared_model(), through},
-        plain{shared_model(), through, {.healing = false}};
-    std::size_t same_healed = 0, same_plain = 0;
+/// Sequences that a scorer asks for: answers of 0 and 4 tokens, and each of the likeliest candidates.
+std::vector<tq::token_list> candidates_of(language_model& policy, std::size_t count) {
+    std::vector<tq::token_list> sequences;
     for (const std::string& question : questions) {
         const tq::token_list prompt = shared_model().chat_prompt(question);
-        for (auto* baseline : {&healed, &plain}) baseline->add_prompt(prompt, prompt);
-        const tq::token_list answer = shared_model().tokenize("I think that");
-        const std::string expected = continued(direct, shared_model(), prompt, answer, 12).second;
-        const std::string with = continued(healed, shared_model(), prompt, answer, 12).second;
-        const std::string without = continued(plain, shared_model(), prompt, answer, 12).second;
-        same_healed += with == expected;
-        same_plain += without == expected;
-        UNSCOPED_INFO("expected" << expected << "\nhealed  " << with << "\nplain   " << without);
+        for (const std::size_t length : {0U, 4U}) {
+            const auto begun = continued(policy, shared_model(), prompt, {}, length).first.sequence;
+            const tq::token_view view{begun};
+            const tq::logits_view row = policy.next_logits({&view, 1})[0];
+            tq::token_list order(row.size());
+            std::iota(order.begin(), order.end(), 0);
+            std::ranges::partial_sort(
+                order, order.begin() + static_cast<std::ptrdiff_t>(count), std::greater{},
+                [&](tq::token_id token) { return row[static_cast<std::size_t>(token)]; });
+            for (const tq::token_id token : tq::token_view{order}.first(count))
+                if (!tq::is_end_token(token, policy.end_tokens()))
+                    sequences.push_back(begun + tq::token_list{token});
+        }
     }
-    UNSCOPED_INFO("healed " << same_healed << ", plain " << same_plain);
-    CHECK(same_healed >= 5);
-    CHECK(same_plain >= 5);
+    return sequences;
+}
+
+// Measured: 47 of 48 alike without healing (a near tie, and float noise), 45 with: after " Tra" direct
+// rollouts write " Travelling", since " Travel" would have been another token; text does not know that.
+TEST_CASE("text_baseline: the same model through text writes what it writes through tokens") {
+    const model& weights = shared_model();
+    language_model direct{weights, small()}, through{weights, small()};
+    text_baseline healed{weights, through}, plain{weights, through, {.healing = false}};
+    for (const std::string& question : questions) {
+        const tq::token_list prompt = weights.chat_prompt(question);
+        for (auto* baseline : {&healed, &plain}) baseline->add_prompt(prompt, prompt);
+    }
+    const auto sequences = candidates_of(direct, 4);
+    std::vector<tq::rollout_request> requests;
+    for (const tq::token_list& sequence : sequences)
+        requests.push_back(
+            {.sequence = sequence, .max_tokens = 6, .end_tokens = weights.end_tokens()});
+    const auto expected = tq::run_rollouts(direct, requests, greedy);
+    const auto same = [&](auto& baseline) {
+        const auto found = tq::run_rollouts(baseline, requests, greedy);
+        std::size_t count = 0;
+        for (std::size_t i = 0; i < found.size(); ++i) {
+            count += found[i].sequence == expected[i].sequence;
+            if (found[i].sequence != expected[i].sequence)
+                UNSCOPED_INFO(weights.detokenize(tq::token_view(sequences[i]).last(3))
+                              << "|" << weights.detokenize(expected[i].tokens()) << "|"
+                              << weights.detokenize(found[i].tokens()));
+        }
+        return count;
+    };
+    CHECK(same(plain) >= requests.size() * 9 / 10);
+    CHECK(same(healed) >= requests.size() * 85 / 100);
 }
 
 TEST_CASE("text_baseline: a real model spells on after half a word, if healed") {
@@ -285,20 +320,20 @@ TEST_CASE("text_baseline: TQ* with a baseline of another vocabulary, end to end"
     language_model policy{weights, small()}, engine{other_model(), small({.kept_rows = 8})};
     tq::llama_cpp::reward_head reward{weights, asset("valence_head.safetensors"), small()};
     text_baseline baseline{weights, engine};
-    const tq::token_list prompt = weights.chat_prompt(questions[0]);
+    const tq::token_list prompt = weights.chat_prompt(questions[5]);
     baseline.add_prompt(prompt,
-                        other_model().tokenize(plain_prompt(questions[0]), {.add_special = true}));
-    tq::direct_transfer q{baseline, reward, {.horizon = 6}};
+                        other_model().tokenize(plain_prompt(questions[5]), {.add_special = true}));
+    tq::direct_transfer q{baseline, reward, {.horizon = 8}};
     tq::decoder decode{
         policy,
         q,
-        {.alpha = 0.1, .top_k = 3, .select = tq::selection::argmax, .race = tq::race_mode::exact}};
+        {.alpha = 0.1, .top_k = 5, .select = tq::selection::argmax, .race = tq::race_mode::exact}};
     tq::token_list answer;
-    for (const tq::step& step : decode.generate(prompt, 6)) answer.push_back(step.token);
+    for (const tq::step& step : decode.generate(prompt, 8)) answer.push_back(step.token);
     tq::zero_value none;
     tq::decoder frozen{policy, none, {.top_k = 1, .select = tq::selection::argmax}};
     tq::token_list plain;
-    for (const tq::step& step : frozen.generate(prompt, 6)) plain.push_back(step.token);
+    for (const tq::step& step : frozen.generate(prompt, 8)) plain.push_back(step.token);
     const std::vector<tq::answer_view> answers{{prompt, answer}, {prompt, plain}};
     std::vector<double> rewards(2);
     tq::score_answers(reward, answers, rewards);

@@ -32,7 +32,8 @@ inline void check_same_vocabulary(const model& policy, const model& other, std::
 struct text_baseline_options {
     /// Token healing: where a longer token could begin, the end of the answer so far is read again,
     /// and the first tokens are drawn among those that begin with it. Without it a model that is
-    /// given " hel" seldom spells on, since it saw " hello" as one token. false = no-op.
+    /// given " hel" seldom spells on, since it saw " hello" as one token. With it a whole word may be
+    /// spelled on too: " Tra" becomes " Travel". false = no-op.
     bool healing = true;
 };
 
