@@ -55,6 +55,11 @@ struct models {
             throw tq::invalid_option{
                 "--anchor baseline: only the policy can be the anchor of a baseline with another "
                 "tokenizer"};
+        if (args.transfer != transfer::direct || args.policy_share != 0)
+            throw tq::invalid_option{
+                "--transfer, --policy-share: a baseline with another tokenizer serves direct "
+                "transfer "
+                "alone, since it has no log-probabilities"};
         text_baseline.emplace(policy_model, baseline);
     }
     models(const models&) = delete;  // parts refer to each other
@@ -181,11 +186,9 @@ void write_text(models& models, const tq::token_list& prompt, std::size_t prompt
     report.end_answer(result);
 }
 
-/// The decodings of one prompt: all are the same decoder with other parts. `baseline` is that of the
-/// rollouts.
-template <class Baseline>
-void decode_all(models& models, Baseline& baseline, const arguments& args,
-                const tq::token_list& prompt, std::size_t index, report& report) {
+/// The decodings of one prompt: all are the same decoder with other parts.
+void decode_all(models& models, const arguments& args, const tq::token_list& prompt,
+                std::size_t index, report& report) {
     tq::decode_options frozen = args.decode;
     frozen.select = args.others_select;
     frozen.alpha_rule = {};
@@ -208,13 +211,18 @@ void decode_all(models& models, Baseline& baseline, const arguments& args,
                 }
                 run(method, none, models.baseline, frozen, {});
                 break;
-            case method::tq:
-                with_value(models.policy, baseline, models.reward, args,
-                           [&](auto& q, const tq::rollout_stats& stats) {
-                               auto& anchor =
-                                   args.anchor == anchor::policy ? models.policy : models.baseline;
-                               run(method, q, anchor, args.decode, stats);
-                           });
+            case method::tq: {
+                const auto tilt = [&](auto& q, const tq::rollout_stats& stats) {
+                    auto& anchor = args.anchor == anchor::policy ? models.policy : models.baseline;
+                    run(method, q, anchor, args.decode, stats);
+                };
+                if (models.text_baseline) {
+                    tq::direct_transfer q{*models.text_baseline, models.reward, args.rollout};
+                    tilt(q, q.stats());
+                } else {
+                    with_value(models.policy, models.baseline, models.reward, args, tilt);
+                }
+            }
         }
 }
 
@@ -233,13 +241,11 @@ void run(arguments args) {
         if (models.text_baseline) {
             models.text_baseline->clear_prompts();
             models.text_baseline->add_prompt(prompt, models.baseline_prompt(args, prompts[i]));
-            decode_all(models, *models.text_baseline, args, prompt, i, report);
-            continue;
-        }
-        if (!args.baseline_system.empty() || !args.baseline_prompt.empty())
+        } else if (!args.baseline_system.empty() || !args.baseline_prompt.empty()) {
             models.baseline_engine.set_prompt_override(
                 {.replaces = prompt, .with = models.baseline_prompt(args, prompts[i])});
-        decode_all(models, models.baseline, args, prompt, i, report);
+        }
+        decode_all(models, args, prompt, i, report);
     }
     report.summary();
 }

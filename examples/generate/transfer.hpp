@@ -29,12 +29,7 @@ void with_value(Policy& policy, Baseline& baseline, Reward& reward, const argume
                 Use use) {
     if (args.policy_share == 0) return with_transfer(policy, baseline, reward, args, use);
     if (args.policy_share == 1) return with_transfer(policy, policy, reward, args, use);
-    if constexpr (tq::policy<Baseline>) {
-        tq::mixture mixed{tq::component{baseline, 1 - args.policy_share},
-                          tq::component{policy, args.policy_share}};
-        with_transfer(policy, mixed, reward, args, use);
-    } else {
-        throw tq::invalid_option{
-            "--policy-share: a baseline with another tokenizer cannot be mixed with the policy"};
-    }
+    tq::mixture mixed{tq::component{baseline, 1 - args.policy_share},
+                      tq::component{policy, args.policy_share}};
+    with_transfer(policy, mixed, reward, args, use);
 }

@@ -2,6 +2,7 @@
 #include "support/message.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <numeric>
 #include <ranges>
@@ -90,6 +91,7 @@ void check_contract(const tq::trajectory& rollout, const tq::token_list& sequenc
     REQUIRE(rollout.sequence.size() >= sequence.size());
     CHECK(std::equal(sequence.begin(), sequence.end(), rollout.sequence.begin()));
     CHECK(rollout.tokens().size() <= max_tokens);
+    CHECK(std::isnan(rollout.log_probability));  // not known
     if (rollout.finished) CHECK(rollout.tokens().size() < max_tokens);
     for (const tq::token_id token : rollout.tokens()) {
         CHECK((token >= 0 && static_cast<std::size_t>(token) < policy.vocab_size()));
