@@ -29,7 +29,6 @@ using tq::test::weighted_world;
 
 namespace {
 
-constexpr double inf = std::numeric_limits<double>::infinity();
 constexpr tq::weight_options raw{.guard = false, .on_collapse = tq::collapse_action::warn};
 
 tq::rollout_options sampled(std::size_t rollouts) {
