@@ -50,6 +50,15 @@ const std::map<std::string, tq::rollout_noise> noise_names{
     {"coupled", tq::rollout_noise::coupled},
     {"scenario", tq::rollout_noise::scenario}};
 
+/// Adds options of a group whose values are words.
+auto choices(CLI::App& app, const char* group) {
+    return [&app, group](const char* name, auto& value, const auto& names, const char* help) {
+        return app.add_option(name, value, help)
+            ->transform(CLI::CheckedTransformer(names, CLI::ignore_case))
+            ->group(group);
+    };
+}
+
 void add_model_options(CLI::App& app, arguments& args) {
     app.add_option("--model", args.model, "GGUF file of the policy [the cached demo model]")
         ->group("Models");
@@ -109,11 +118,7 @@ void add_prompt_options(CLI::App& app, arguments& args) {
 
 /// For baselines that were aligned to something else.
 void add_transfer_options(CLI::App& app, arguments& args) {
-    const auto choose = [&](const char* name, auto& value, const auto& names, const char* help) {
-        app.add_option(name, value, help)
-            ->transform(CLI::CheckedTransformer(names, CLI::ignore_case))
-            ->group("Transfer");
-    };
+    const auto choose = choices(app, "Transfer");
     choose("--transfer", args.transfer, transfer_names,
            "[direct]: the mean reward of the rollouts; indirect: weighted by importance, for a "
            "baseline aligned to another reward; soft: the value of E[r] - beta KL itself. The last "
@@ -147,11 +152,7 @@ void adapt_to_transfer(const CLI::App& app, arguments& args) {
 }
 
 void add_decoding_options(CLI::App& app, arguments& args) {
-    const auto choose = [&](const char* name, auto& value, const auto& names, const char* help) {
-        return app.add_option(name, value, help)
-            ->transform(CLI::CheckedTransformer(names, CLI::ignore_case))
-            ->group("Decoding");
-    };
+    const auto choose = choices(app, "Decoding");
     app.add_option("-a,--alpha", args.decode.alpha,
                    "strength of the tilt in units of the reward; (0, inf], inf = the plain model")
         ->capture_default_str()

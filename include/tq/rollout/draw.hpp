@@ -16,6 +16,8 @@ class token_draw {
 public:
     explicit token_draw(sampling_rule rule) noexcept : rule_{rule}, sampler_{rule} {}
 
+    [[nodiscard]] const sampling_rule& rule() const noexcept { return rule_; }
+
     /// no_token if the row holds NaN or forbids every token.
     [[nodiscard]] token_id operator()(logits_view row, random_key key, std::size_t position) {
         if (rule_.gumbel && !rule_.greedy())

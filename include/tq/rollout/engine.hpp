@@ -81,7 +81,6 @@ public:
     /// slots >= 1; 0 = what the model likes (max_batch()).
     rollout_engine(Model& model, sampling_rule rule, std::size_t slots = 0)
         : model_{&model},
-          rule_{rule},
           draw_{rule},
           slots_{slots ? slots : max_batch_of(model)} {
         check(rule, "rollout_engine");
@@ -95,7 +94,7 @@ public:
                                               Observer&& observer = {}) {
         std::vector<trajectory> done;
         for (const rollout_request& request : requests)
-            done.push_back(detail::start_of(request, rule_));
+            done.push_back(detail::start_of(request, draw_.rule()));
         active_.clear();
         std::size_t next = 0;
         for (;;) {
@@ -144,16 +143,15 @@ private:
                                 " hold NaN or forbid every token"};
         ++rollout.rows;
         rollout.finished = is_end_token(token, request.end_tokens);
-        if (rule_.log_probabilities)
+        if (draw_.rule().log_probabilities)
             rollout.log_probability += log_probability_of(
                 row, rollout.finished ? request.end_tokens : token_view{&token, 1},
-                rule_.temperature);
+                draw_.rule().temperature);
         if (!rollout.finished) rollout.sequence.push_back(token);
         return !rollout.finished && rollout.tokens().size() < request.max_tokens;
     }
 
     Model* model_;
-    sampling_rule rule_;
     token_draw draw_;
     std::size_t slots_;
     rollout_stats stats_;
