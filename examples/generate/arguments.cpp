@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "../support/defaults.hpp"
+#include "../support/names.hpp"
 
 #if __has_include(<boost/math/tools/toms748_solve.hpp>)
 #include <tq/ext/boost/budget.hpp>
@@ -24,31 +25,8 @@ const std::map<std::string, method> method_names{
     {"plain", method::plain}, {"baseline", method::baseline}, {"tq", method::tq}};
 const std::map<std::string, anchor> anchor_names{{"policy", anchor::policy},
                                                  {"baseline", anchor::baseline}};
-const std::map<std::string, tq::selection> selection_names{{"sample", tq::selection::sample},
-                                                           {"argmax", tq::selection::argmax}};
-const std::map<std::string, tq::race_mode> race_names{{"exhaustive", tq::race_mode::exhaustive},
-                                                      {"exact", tq::race_mode::exact},
-                                                      {"confident", tq::race_mode::confident},
-                                                      {"halving", tq::race_mode::halving},
-                                                      {"automatic", tq::race_mode::automatic}};
 const std::map<std::string, transfer> transfer_names{
     {"direct", transfer::direct}, {"indirect", transfer::indirect}, {"soft", transfer::soft}};
-const std::map<std::string, tq::weighting> weighting_names{
-    {"self_normalised", tq::weighting::self_normalised},
-    {"plain", tq::weighting::plain},
-    {"tempered", tq::weighting::tempered},
-    {"clipped", tq::weighting::clipped},
-    {"pareto_smoothed", tq::weighting::pareto_smoothed},
-    {"unweighted", tq::weighting::unweighted}};
-const std::map<std::string, tq::collapse_action> collapse_names{
-    {"warn", tq::collapse_action::warn},
-    {"widen", tq::collapse_action::widen},
-    {"unweighted", tq::collapse_action::unweighted},
-    {"refuse", tq::collapse_action::refuse}};
-const std::map<std::string, tq::rollout_noise> noise_names{
-    {"independent", tq::rollout_noise::independent},
-    {"coupled", tq::rollout_noise::coupled},
-    {"scenario", tq::rollout_noise::scenario}};
 
 /// Adds options of a group whose values are words.
 auto choices(CLI::App& app, const char* group) {
@@ -128,10 +106,10 @@ void add_transfer_options(CLI::App& app, arguments& args) {
                    "alpha is the same for soft unless given")
         ->capture_default_str()
         ->group("Transfer");
-    choose("--weighting", args.weights.form, weighting_names,
+    choose("--weighting", args.weights.form, names::weightings,
            "[self_normalised], plain, tempered, clipped, pareto_smoothed or unweighted");
     choose(
-        "--on-collapse", args.weights.on_collapse, collapse_names,
+        "--on-collapse", args.weights.on_collapse, names::collapses,
         "when weights collapse onto a few rollouts: warn, [widen] the error, unweighted, refuse");
     app.add_option(
            "--policy-share", args.policy_share,
@@ -175,7 +153,7 @@ void add_decoding_options(CLI::App& app, arguments& args) {
                    "nucleus of the rollouts; (0, 1]")
         ->capture_default_str()
         ->group("Decoding");
-    choose("--rollout-noise", args.rollout.noise, noise_names,
+    choose("--rollout-noise", args.rollout.noise, names::noises,
            "of sampled rollouts: [independent], coupled (shared by the candidates of a step) or "
            "scenario (shared by all steps, so that rollouts are reused)");
     app.add_option("-t,--temperature", args.decode.temperature,
@@ -186,7 +164,7 @@ void add_decoding_options(CLI::App& app, arguments& args) {
         "--anchor", args.anchor, anchor_names,
         "which model is tilted: policy or baseline [baseline, if it has the policy's tokenizer]");
     choose(
-        "--race", args.decode.race, race_names,
+        "--race", args.decode.race, names::races,
         "exhaustive: every candidate's Q; [exact]: the same tokens without the rollouts that "
         "cannot change them; confident, halving: for sampled rollouts; automatic: what fits each "
         "step");
@@ -212,8 +190,8 @@ void add_decoding_options(CLI::App& app, arguments& args) {
     app.add_flag("--shrink", args.decode.shrink,
                  "draw noisy Q towards their mean before the tilt; picks --race exhaustive")
         ->group("Decoding");
-    choose("--select", args.decode.select, selection_names, "how TQ* picks: [argmax] or sample");
-    choose("--others-select", args.others_select, selection_names,
+    choose("--select", args.decode.select, names::selections, "how TQ* picks: [argmax] or sample");
+    choose("--others-select", args.others_select, names::selections,
            "how plain and baseline pick: argmax or [sample]");
     choose("--methods", args.methods, method_names, "what is shown, of plain, baseline, tq [all]")
         ->delimiter(',');

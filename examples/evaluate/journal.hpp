@@ -1,0 +1,77 @@
+#pragma once
+// Finished answers on disk: nothing that was decoded is decoded again.
+
+#include <cstddef>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <tq/tq.hpp>
+#include <tuple>
+#include <vector>
+
+#include "config.hpp"
+
+namespace evaluation {
+
+/// Which answer: the same key, the same answer.
+struct answer_key {
+    std::string method;
+    std::size_t seed = 0, prompt = 0;
+
+    friend auto operator<=>(const answer_key&, const answer_key&) = default;
+};
+
+/// A finished answer.
+struct answer {
+    answer_key key;
+    std::string text;
+    tq::token_list tokens;  // end token left out
+    bool finished = false;  // ended by the model, not by the limit
+    double reward = 0;
+    double kl = 0;  // from the policy along the answer, nats; NaN = unknown
+    tq::model_tokens spent;
+    nlohmann::json steps = {};  // of the explorer; null = not recorded
+};
+
+/// A file of JSON lines: what the configuration was, then answers in the order in which they were
+/// finished, then written through to the disk. A line that was torn by a crash is dropped and its answer
+/// decoded again.
+class journal {
+public:
+    /// Opens or begins it. Throws tq::invalid_option if the file belongs to another configuration or
+    /// holds lines that are not its own, naming the line; tq::backend_error if it cannot be written.
+    journal(const std::filesystem::path& file, const config& config);
+    ~journal();
+    journal(const journal&) = delete;
+    journal& operator=(const journal&) = delete;
+
+    [[nodiscard]] const answer* find(const answer_key& key) const;
+    /// Adds an answer and writes it through. Throws tq::backend_error if that fails, and names why.
+    void add(answer answer);
+    /// Checks that a method is what it was when its first answer was written, and notes it down.
+    void begin(const method_config& method);
+
+    [[nodiscard]] const std::map<answer_key, answer>& answers() const noexcept { return answers_; }
+
+private:
+    void read(const config& config);
+    void append(const nlohmann::json& line);
+
+    std::filesystem::path path_;
+    int file_ = -1;
+    std::map<std::string, nlohmann::json> methods_;
+    std::map<answer_key, answer> answers_;
+};
+
+/// What does not belong into the journal, since it differs from run to run: one line per piece of work.
+struct timing {
+    std::string method;
+    double seconds = 0;
+    std::size_t emitted = 0, decoded = 0;  // tokens of the answers; tokens that went through models
+};
+void append_timing(const std::filesystem::path& file, const timing& timing);
+/// Sums by method; a torn last line is left out.
+[[nodiscard]] std::map<std::string, timing> read_timings(const std::filesystem::path& file);
+
+}  // namespace evaluation

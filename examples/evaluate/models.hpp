@@ -1,0 +1,83 @@
+#pragma once
+// The models of an evaluation: one set of weights, and one baseline at a time.
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <tq/adapters/llama_cpp/llama_cpp.hpp>
+#include <tq/tq.hpp>
+#include <vector>
+
+#include "../support/defaults.hpp"
+#include "config.hpp"
+
+namespace evaluation {
+
+class models {
+    std::size_t threads_;  // first: the contexts below are made with it
+
+public:
+    models(const config& config, const std::vector<std::string>& texts, std::size_t threads)
+        : threads_{threads},
+          weights{config.model.empty() ? demo_defaults::model() : config.model},
+          policy{weights, context("", 1)},
+          reward{weights, config.reward.empty() ? demo_defaults::reward_head() : config.reward,
+                 context("", 1)},
+          judge{weights,
+                config.reward.empty() ? demo_defaults::reward_head() : config.reward,
+                {.threads = threads}},
+          texts_{texts},
+          system_{config.system} {
+        for (const std::string& text : texts) prompts.push_back(weights.chat_prompt(text, system_));
+    }
+
+    /// The baseline of that kind; the one before it is let go.
+    [[nodiscard]] tq::llama_cpp::language_model& baseline(const baseline_config& wanted) {
+        if (!baseline_ || !(wanted == baseline_is_)) {
+            baseline_.reset();
+            baseline_.emplace(weights, context(wanted.lora, wanted.scale));
+            baseline_is_ = wanted;
+            for (std::size_t i = 0; i < prompts.size() && !wanted.system.empty(); ++i)
+                baseline_->add_prompt_override(
+                    {.replaces = prompts[i],
+                     .with = weights.chat_prompt(texts_[i], wanted.system)});
+        }
+        return *baseline_;
+    }
+
+    void clear_caches() {
+        policy.clear_cache();
+        reward.clear_cache();
+        judge.clear_cache();
+        if (baseline_) baseline_->clear_cache();
+    }
+
+    /// By all of them, the judging of finished answers left out.
+    [[nodiscard]] std::size_t tokens_decoded() const {
+        return policy.tokens_decoded() + reward.tokens_decoded() +
+               (baseline_ ? baseline_->tokens_decoded() : 0);
+    }
+
+    tq::llama_cpp::model weights;
+    tq::llama_cpp::language_model policy;
+    tq::llama_cpp::reward_head reward, judge;  // judge: of finished answers, one by one
+    std::vector<tq::token_list> prompts;
+
+private:
+    [[nodiscard]] tq::llama_cpp::language_model_options context(const std::string& lora,
+                                                                double scale) const {
+        return {.lora = lora,
+                .lora_scale = static_cast<float>(scale),
+                .context = 16384,
+                .max_sequences = 128,
+                .threads = threads_};
+    }
+
+    std::vector<std::string> texts_;
+    std::string system_;
+    std::optional<tq::llama_cpp::language_model> baseline_;
+    baseline_config baseline_is_;
+};
+
+}  // namespace evaluation

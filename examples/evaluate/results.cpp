@@ -1,0 +1,371 @@
+#include "results.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <functional>
+#include <limits>
+#include <optional>
+#include <set>
+#include <thread>
+#include <tq/tq.hpp>
+
+namespace evaluation {
+namespace {
+
+using nlohmann::json;
+
+constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
+
+/// Mean and standard error over the known values; null if there is none.
+json spread(const std::vector<double>& values) {
+    std::vector<double> known;
+    for (const double x : values)
+        if (std::isfinite(x)) known.push_back(x);
+    if (known.empty()) return nullptr;
+    const tq::value_estimate estimate = tq::mean_estimate(known);
+    return {{"mean", estimate.q}, {"se", estimate.standard_error}};
+}
+
+json number_or_null(double x) { return std::isfinite(x) ? json(x) : json(nullptr); }
+
+std::string machine() {
+    std::string cpu = "unknown processor";
+    std::ifstream info{"/proc/cpuinfo"};
+    for (std::string line; std::getline(info, line);)
+        if (line.starts_with("model name")) {
+            cpu = line.substr(line.find(':') + 2);
+            break;
+        }
+    return fmt::format("{} x {}", std::thread::hardware_concurrency(), cpu);
+}
+
+/// Everything that is known of one method.
+class method_data {
+public:
+    using field = std::function<double(const answer&, const measures&)>;
+
+    method_data(const method_config& method, const evaluation::config& all, const journal& journal,
+                const std::map<answer_key, measures>& measured)
+        : config{&method},
+          prompts_{all.limit} {
+        for (const auto& [key, a] : journal.answers())
+            if (const auto found = measured.find(key);
+                key.method == method.name && found != measured.end())
+                answers.emplace_back(&a, found->second);
+    }
+
+    /// The mean over each prompt's seeds; NaN where nothing is known.
+    [[nodiscard]] std::vector<double> by_prompt(const field& value) const {
+        std::vector<double> sum(prompts_), count(prompts_);
+        for (const auto& [a, m] : answers)
+            if (const double x = value(*a, m); std::isfinite(x)) {
+                sum[a->key.prompt] += x;
+                ++count[a->key.prompt];
+            }
+        for (std::size_t i = 0; i < prompts_; ++i)
+            sum[i] = count[i] > 0 ? sum[i] / count[i] : unknown;
+        return sum;
+    }
+    [[nodiscard]] double total(const field& value) const {
+        double sum = 0;
+        for (const auto& [a, m] : answers) sum += value(*a, m);
+        return sum;
+    }
+    [[nodiscard]] std::vector<double> reward() const {
+        return by_prompt([](const answer& a, const measures&) { return a.reward; });
+    }
+    [[nodiscard]] double model_tokens_per_token() const {
+        return total([](const answer& a, const measures&) {
+                   return static_cast<double>(a.spent.total());
+               }) /
+               total([](const answer& a, const measures&) {
+                   return static_cast<double>(a.tokens.size());
+               });
+    }
+
+    const method_config* config;
+    std::vector<std::pair<const answer*, measures>> answers;
+
+private:
+    std::size_t prompts_;
+};
+
+/// Answers of the same prompt and seed by two methods; one that is the same for every seed has one.
+void each_pair(const method_data& a, const method_data& b,
+               const std::function<void(const measures&, const measures&)>& use) {
+    for (const auto& [x, mx] : a.answers)
+        for (const auto& [y, my] : b.answers) {
+            const bool same_seed = x->key.seed == y->key.seed || a.config->deterministic() ||
+                                   b.config->deterministic();
+            if (x->key.prompt == y->key.prompt && same_seed) use(mx, my);
+        }
+}
+
+json win_tie_of(const std::vector<method_data>& data, double margin) {
+    json matrix = json::array();
+    for (const method_data& row : data) {
+        json line = json::array();
+        for (const method_data& column : data) {
+            std::vector<double> a, b;
+            each_pair(row, column, [&](const measures& x, const measures& y) {
+                if (std::isfinite(x.judge) && std::isfinite(y.judge)) {
+                    a.push_back(x.judge);
+                    b.push_back(y.judge);
+                }
+            });
+            line.push_back(a.empty() ? json(nullptr)
+                                     : json(tq::compare_wins(a, b, margin).win_tie()));
+        }
+        matrix.push_back(std::move(line));
+    }
+    return matrix;
+}
+
+json summary_of(const method_data& data, const method_data& against,
+                const std::map<std::string, timing>& timings) {
+    const auto figure = [&](const method_data::field& value) {
+        return spread(data.by_prompt(value));
+    };
+    const std::vector<double> reward = data.reward(), other = against.reward();
+    std::vector<double> a, b;
+    for (std::size_t i = 0; i < reward.size(); ++i)
+        if (std::isfinite(reward[i]) && std::isfinite(other[i])) {
+            a.push_back(reward[i]);
+            b.push_back(other[i]);
+        }
+    json json_{{"name", data.config->name},
+               {"label", data.config->label},
+               {"group", data.config->group},
+               {"kind", data.config->json["method"]},
+               {"options", data.config->json},
+               {"alpha", data.config->has_alpha() ? number_or_null(data.config->decode.alpha)
+                                                  : json(nullptr)},
+               {"answers", data.answers.size()}};
+    json_["reward"] = spread(reward);
+    json_["judge"] = figure([](const answer&, const measures& m) { return m.judge; });
+    json_["kl"] = figure([](const answer& x, const measures&) { return x.kl; });
+    json_["coherence"] = figure([](const answer&, const measures& m) { return m.coherence; });
+    json_["diversity"] = figure([](const answer&, const measures& m) { return m.diversity; });
+    json_["perplexity"] = figure([](const answer&, const measures& m) { return m.perplexity; });
+    json_["length"] = figure(
+        [](const answer& x, const measures&) { return static_cast<double>(x.tokens.size()); });
+    json_["model_tokens_per_token"] = number_or_null(data.model_tokens_per_token());
+    const auto time = timings.find(data.config->name);
+    json_["tokens_per_second"] =
+        time == timings.end()
+            ? json(nullptr)
+            : number_or_null(static_cast<double>(time->second.emitted) / time->second.seconds);
+    if (a.empty()) return json_;
+    const tq::paired_difference gain = tq::compare_paired(a, b);
+    const tq::mean_interval interval = tq::bootstrap_paired(a, b, tq::random_key{0});
+    json_["difference"] = {{"mean", gain.mean},
+                           {"se", number_or_null(gain.standard_error)},
+                           {"lo", interval.lo},
+                           {"hi", interval.hi}};
+    json_["reward_ratio"] = tq::mean_estimate(a).q / tq::mean_estimate(b).q;
+    std::vector<tq::token_view> texts;
+    for (const auto& [x, m] : data.answers) texts.emplace_back(x->tokens);
+    for (const std::size_t n : {1U, 2U, 3U})
+        json_["distinct"].push_back(number_or_null(tq::distinct(texts, n)));
+    return json_;
+}
+
+/// The rewards of best-of-n, prompt by prompt, at a cost: interpolated between the n's that were run, in
+/// the logarithm of the cost; beyond them that of the nearest.
+std::optional<std::vector<double>> best_of_n_at(const std::vector<method_data>& data, double cost) {
+    std::vector<std::pair<double, std::vector<double>>> known;
+    for (const method_data& d : data)
+        if (d.config->kind == method_kind::best_of_n && !d.answers.empty())
+            known.emplace_back(d.model_tokens_per_token(), d.reward());
+    if (known.empty()) return {};
+    std::ranges::sort(known, {}, [](const auto& entry) { return entry.first; });
+    if (cost <= known.front().first) return known.front().second;
+    for (std::size_t i = 1; i < known.size(); ++i) {
+        if (cost > known[i].first) continue;
+        const double share =
+            std::log(cost / known[i - 1].first) / std::log(known[i].first / known[i - 1].first);
+        std::vector<double> mixed = known[i].second;
+        for (std::size_t p = 0; p < mixed.size(); ++p)
+            mixed[p] = share * mixed[p] + (1 - share) * known[i - 1].second[p];
+        return mixed;
+    }
+    return known.back().second;
+}
+
+/// The figures that matter most, of the form of TQ* with the largest reward; null where they are unknown.
+json headline_of(const json& methods, const json& win_tie, const std::vector<method_data>& data) {
+    std::optional<std::size_t> best, plain;
+    for (std::size_t i = 0; i < data.size(); ++i) {
+        if (data[i].answers.empty()) continue;
+        if (data[i].config->kind == method_kind::plain && !plain) plain = i;
+        if (data[i].config->is_tq() &&
+            (!best || methods[i]["reward"]["mean"] > methods[*best]["reward"]["mean"]))
+            best = i;
+    }
+    json headline = json::object();
+    if (!best) return headline;
+    headline["method"] = data[*best].config->name;
+    if (plain) {
+        const auto ratio = [&](const char* field) -> json {
+            const json &a = methods[*best][field], &b = methods[*plain][field];
+            return a.is_null() || b.is_null()
+                       ? json(nullptr)
+                       : json(a["mean"].get<double>() / b["mean"].get<double>());
+        };
+        headline["reward_ratio_over_plain"] = ratio("reward");
+        headline["judge_win_tie"] = win_tie[*best][*plain];
+        headline["coherence_ratio"] = ratio("coherence");
+        headline["diversity_ratio"] = ratio("diversity");
+    }
+    // At equal model tokens the best form may be another one.
+    const auto against_best_of_n = [&](const method_data& d) {
+        const std::vector<double> mine = d.reward(),
+                                  rival = *best_of_n_at(data, d.model_tokens_per_token());
+        std::vector<double> a, b;
+        for (std::size_t i = 0; i < mine.size(); ++i)
+            if (std::isfinite(mine[i]) && std::isfinite(rival[i])) {
+                a.push_back(mine[i]);
+                b.push_back(rival[i]);
+            }
+        return a.empty() ? tq::paired_difference{unknown, unknown} : tq::compare_paired(a, b);
+    };
+    if (best_of_n_at(data, 1)) {
+        const tq::paired_difference gain = against_best_of_n(data[*best]);
+        headline["reward_over_best_of_n_equal_tokens"] = number_or_null(gain.mean);
+        headline["se_reward_over_best_of_n_equal_tokens"] = number_or_null(gain.standard_error);
+        for (const method_data& d : data)
+            if (d.config->is_tq() && !d.answers.empty()) {
+                const tq::paired_difference own = against_best_of_n(d);
+                headline["equal_tokens"][d.config->name] = {
+                    {"mean", number_or_null(own.mean)}, {"se", number_or_null(own.standard_error)}};
+            }
+    }
+    return headline;
+}
+
+/// The recorded steps.
+json explorer_of(const journal& journal, const std::vector<method_data>& data) {
+    json list = json::array();
+    for (const auto& [key, a] : journal.answers()) {
+        const auto of = std::ranges::find_if(
+            data, [&](const method_data& d) { return d.config->name == key.method; });
+        if (a.steps.is_null() || of == data.end()) continue;
+        list.push_back({{"method", key.method},
+                        {"prompt", key.prompt},
+                        {"seed", key.seed},
+                        {"text", a.text},
+                        {"reward", a.reward},
+                        {"steps", a.steps}});
+        for (json& step : list.back()["steps"])
+            step["select"] =
+                of->config->decode.select == tq::selection::argmax ? "argmax" : "sample";
+    }
+    return list;
+}
+
+std::string cell(const json& figure, int digits) {
+    if (figure.is_null()) return "-";
+    const double mean = figure["mean"];
+    if (figure["se"].is_null() || !std::isfinite(figure["se"].get<double>()))
+        return fmt::format("{:.{}f}", mean, digits);
+    return fmt::format("{:.{}f} ± {:.{}f}", mean, digits, figure["se"].get<double>(), digits);
+}
+
+std::string plain_number(const json& value, int digits) {
+    return value.is_number() ? fmt::format("{:.{}f}", value.get<double>(), digits) : "-";
+}
+
+}  // namespace
+
+nlohmann::json results_of(const config& c, const std::vector<std::string>& prompts,
+                          const journal& journal, const std::map<answer_key, measures>& measured,
+                          const std::map<std::string, timing>& timings,
+                          const std::string& command) {
+    std::vector<method_data> data;
+    for (const method_config& m : c.methods) data.emplace_back(m, c, journal, measured);
+    const method_data& against = *std::ranges::find_if(
+        data, [&](const method_data& d) { return d.config->name == c.against; });
+    json configuration = c.json;
+    configuration["methods"] = json::array();
+    for (const method_config& m : c.methods) configuration["methods"].push_back(m.json);
+    json methods = json::array();
+    for (const method_data& d : data) methods.push_back(summary_of(d, against, timings));
+    const json win_tie = win_tie_of(data, c.judge.margin);
+    return {{"name", c.name},
+            {"description", c.description},
+            {"machine", machine()},
+            {"command", command},
+            {"target", c.reward_name},
+            {"judge", c.judge.name},
+            {"against", c.against},
+            {"seeds", c.seeds},
+            {"tokens", c.tokens},
+            {"prompts", prompts},
+            {"config", configuration},
+            {"headline", headline_of(methods, win_tie, data)},
+            {"methods", methods},
+            {"win_tie", win_tie},
+            {"explorer", explorer_of(journal, data)}};
+}
+
+std::string table_of(const nlohmann::json& results) {
+    std::size_t width = 6;
+    for (const json& m : results["methods"])
+        width = std::max(width, m["name"].get<std::string>().size());
+    std::string text =
+        fmt::format("{:<{}} {:>15} {:>14} {:>9} {:>13} {:>9} {:>9} {:>9} {:>11} {:>8}\n", "method",
+                    width, "reward", "KL, nats", "judge", "win or tie", "coherence", "diversity",
+                    "perplex.", "tokens/tok.", "tokens/s");
+    std::size_t against = 0, i = 0;
+    for (const json& m : results["methods"]) {
+        if (m["name"] == results["against"]) against = i;
+        ++i;
+    }
+    i = 0;
+    for (const json& m : results["methods"]) {
+        const auto mean = [&](const char* field, int digits) {
+            return m[field].is_null() ? std::string{"-"} : plain_number(m[field]["mean"], digits);
+        };
+        text += fmt::format(
+            "{:<{}} {:>15} {:>14} {:>9} {:>13} {:>9} {:>9} {:>9} {:>11} {:>8}\n",
+            m["name"].get<std::string>(), width, cell(m["reward"], 3), cell(m["kl"], 1),
+            mean("judge", 3), plain_number(results["win_tie"][i][against], 2), mean("coherence", 3),
+            mean("diversity", 3), mean("perplexity", 1),
+            plain_number(m["model_tokens_per_token"], 1), plain_number(m["tokens_per_second"], 1));
+        ++i;
+    }
+    return text;
+}
+
+std::string csv_of(const nlohmann::json& results) {
+    std::string text =
+        "method,kind,alpha,answers,reward,reward_se,kl,kl_se,judge,judge_se,coherence,coherence_se,"
+        "diversity,diversity_se,perplexity,perplexity_se,length,length_se,model_tokens_per_token,"
+        "tokens_per_second\n";
+    const auto number = [](const json& value) {
+        return value.is_number() ? fmt::format("{}", value.get<double>()) : std::string{};
+    };
+    for (const json& m : results["methods"]) {
+        std::string name = m["name"];
+        if (name.find_first_of(",\"\n") != std::string::npos) {
+            std::string escaped = "\"";
+            for (const char c : name) escaped += c == '"' ? "\"\"" : std::string(1, c);
+            name = escaped + "\"";
+        }
+        text += fmt::format("{},{},{},{}", name, m["kind"].get<std::string>(), number(m["alpha"]),
+                            m["answers"].get<std::size_t>());
+        for (const char* field :
+             {"reward", "kl", "judge", "coherence", "diversity", "perplexity", "length"})
+            text += m[field].is_null()
+                        ? std::string{",,"}
+                        : fmt::format(",{},{}", number(m[field]["mean"]), number(m[field]["se"]));
+        text += fmt::format(",{},{}\n", number(m["model_tokens_per_token"]),
+                            number(m["tokens_per_second"]));
+    }
+    return text;
+}
+
+}  // namespace evaluation
