@@ -226,6 +226,7 @@ private:
 void decode_missing(const config& c, const std::vector<std::string>& prompts, journal& journal,
                     const std::filesystem::path& timings, std::size_t threads,
                     const progress_report& progress) {
+    for (const method_config& m : c.methods) journal.check(m);
     std::vector<piece> missing;
     std::size_t all = 0;
     for (const piece& p : pieces_of(c)) {

@@ -124,17 +124,18 @@ void journal::add(answer a) {
     answers_[a.key] = std::move(a);
 }
 
-void journal::begin(const method_config& method) {
+void journal::check(const method_config& method) const {
     const auto known = methods_.find(method.name);
-    if (known == methods_.end()) {
-        append({{"begin", method.json}});
-        methods_[method.name] = method.json;
-    } else if (known->second != method.json) {
-        throw tq::invalid_option{fmt::format(
-            "{}: its answers of \"{}\" were decoded with other options, which differ in "
-            "{}; give the method another name, or choose another --out",
-            path_.string(), method.name, differences(known->second, method.json))};
-    }
+    if (known == methods_.end() || known->second == method.json) return;
+    throw tq::invalid_option{fmt::format(
+        "{}: its answers of \"{}\" were decoded with other options, which differ in {}; "
+        "give the method another name, or choose another --out",
+        path_.string(), method.name, differences(known->second, method.json))};
+}
+
+void journal::begin(const method_config& method) {
+    if (!methods_.emplace(method.name, method.json).second) return;
+    append({{"begin", method.json}});
 }
 
 void journal::append(const json& line) {

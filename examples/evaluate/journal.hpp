@@ -49,7 +49,9 @@ public:
     [[nodiscard]] const answer* find(const answer_key& key) const;
     /// Adds an answer and writes it through. Throws tq::backend_error if that fails, and names why.
     void add(answer answer);
-    /// Checks that a method is what it was when its first answer was written, and notes it down.
+    /// Throws tq::invalid_option unless a method is what it was when its first answer was written.
+    void check(const method_config& method) const;
+    /// Notes down what a method is, before its first answer.
     void begin(const method_config& method);
 
     [[nodiscard]] const std::map<answer_key, answer>& answers() const noexcept { return answers_; }
