@@ -1,8 +1,13 @@
 #pragma once
+// The results as one HTML page with everything in it.
+
 #include <nlohmann/json.hpp>
 #include <string>
+
 namespace evaluation {
-inline std::string report_page(const nlohmann::json& results) {
-    return results.dump(-1, 32, false, nlohmann::json::error_handler_t::replace);
-}
+
+/// report.html with the results inside. No text in them can end the script element or run: `<` is
+/// written as an escape, and the page shows text as text. Invalid UTF-8 becomes U+FFFD.
+[[nodiscard]] std::string report_page(const nlohmann::json& results);
+
 }  // namespace evaluation
