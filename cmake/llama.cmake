@@ -1,7 +1,7 @@
 # Provides the target `llama`: one that exists already, an installed one, or one built once from
 # a pinned source release into a cache that every later build of tq shares.
 # Also provides tq_model: fetches the small model that tests and examples use; and tq_other_model: one
-# with another vocabulary, for tests.
+# with another vocabulary, for tests; tq_embedder: sentence embeddings, for `evaluate`.
 
 set(TQSTAR_CACHE "$ENV{TQSTAR_CACHE}" CACHE PATH
     "Where built llama.cpp and models are kept (default: ~/.cache/tq)")
@@ -49,5 +49,8 @@ if(TQSTAR_BUILD_TESTS OR TQSTAR_BUILD_EXAMPLES OR TQSTAR_BUILD_BENCHMARKS)
     add_dependencies(tq_model tq_requantise)
     add_custom_target(tq_other_model
         COMMAND ${tqstar_with_cache} "${CMAKE_CURRENT_LIST_DIR}/fetch_other_model"
+        USES_TERMINAL VERBATIM)
+    add_custom_target(tq_embedder
+        COMMAND ${tqstar_with_cache} "${CMAKE_CURRENT_LIST_DIR}/fetch_embedder"
         USES_TERMINAL VERBATIM)
 endif()

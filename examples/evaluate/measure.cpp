@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <limits>
@@ -10,7 +9,6 @@
 #include <sstream>
 #include <tq/adapters/llama_cpp/llama_cpp.hpp>
 #include <tq/tq.hpp>
-#include <utility>
 
 #include "../support/defaults.hpp"
 
@@ -50,7 +48,6 @@ void judge_all(const config& c, const std::vector<std::string>& prompts,
                const std::map<answer_key, answer>& answers, const std::filesystem::path& folder,
                std::map<answer_key, measures>& result) {
     if (c.judge.command.empty()) return;
-    std::string input = c.judge.command + "\n";
     std::string lines;
     for (const auto& [key, a] : answers)
         lines += nlohmann::json{{"prompt", prompts[key.prompt]}, {"answer", a.text}}.dump(
@@ -85,16 +82,28 @@ void perplexities(const config& c, const std::vector<std::string>& prompts,
     for (const std::string& prompt : prompts)
         starts.push_back(weights.chat_prompt(prompt, c.system));
     for (const auto& [key, a] : answers) {
-        tq::token_list sequence = starts[key.prompt];
-        sequence.insert(sequence.end(), a.tokens.begin(), a.tokens.end());
-        const tq::continuation_view text{.sequence = sequence,
-                                         .start = starts[key.prompt].size(),
-                                         .end_tokens = weights.end_tokens()};
-        result[key].perplexity = a.tokens.empty()
-                                     ? unknown
-                                     : std::exp(-tq::log_probabilities(policy, {&text, 1}).front() /
-                                                static_cast<double>(a.tokens.size()));
+        const tq::answer_view view{starts[key.prompt], a.tokens, a.finished};
+        result[key].perplexity = tq::perplexity(policy, {&view, 1}).front();
     }
+}
+
+void coherences(const config& c, const std::vector<std::string>& prompts,
+                const std::map<answer_key, answer>& answers, std::size_t threads,
+                std::map<answer_key, measures>& result) {
+    const std::string file = c.embedder.empty() ? demo_defaults::embedder() : c.embedder;
+    if (file.empty()) {
+        fmt::print(stderr, "no coherence: cmake/fetch_embedder fetches the model for it\n");
+        return;
+    }
+    tq::llama_cpp::sentence_embedder embedder{tq::llama_cpp::model{file}, {.threads = threads}};
+    std::vector<std::string> asked, answered;
+    for (const auto& [key, a] : answers) {
+        asked.push_back(prompts[key.prompt]);
+        answered.push_back(a.text);
+    }
+    const std::vector<double> values = tq::coherence(embedder, asked, answered);
+    std::size_t i = 0;
+    for (const auto& entry : answers) result[entry.first].coherence = values[i++];
 }
 
 }  // namespace
@@ -112,6 +121,7 @@ std::map<answer_key, measures> measure(const config& c, const std::vector<std::s
         result[key] = {unknown, unknown, unknown, tq::diversity(a.tokens)};
     judge_all(c, prompts, answers, folder, result);
     perplexities(c, prompts, answers, threads, result);
+    coherences(c, prompts, answers, threads, result);
     return result;
 }
 

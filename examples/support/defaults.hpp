@@ -37,6 +37,13 @@ namespace demo_defaults {
         (cache() / "models").string()};
 }
 
+/// The cached model of sentence embeddings; empty if there is none.
+[[nodiscard]] inline std::string embedder() {
+    if (const char* given = std::getenv("TQ_EMBEDDER"); given && *given) return given;
+    const auto path = cache() / "models" / "all-minilm-l6-v2-f16.gguf";
+    return std::filesystem::exists(path) ? path.string() : "";
+}
+
 [[nodiscard]] inline std::string asset(const char* name) {
     return std::string{TQSTAR_ASSETS_DIR} + "/" + name;
 }

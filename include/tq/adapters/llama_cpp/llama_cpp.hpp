@@ -11,5 +11,6 @@
 #include "log.hpp"
 #include "model.hpp"
 #include "reward_head.hpp"
+#include "sentence_embedder.hpp"
 #include "text_baseline.hpp"
 #include "utf8.hpp"
