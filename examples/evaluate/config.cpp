@@ -33,6 +33,8 @@ const std::map<std::string, method_kind> kinds{
 const std::map<std::string, transfer_kind> transfers{{"direct", transfer_kind::direct},
                                                      {"indirect", transfer_kind::indirect},
                                                      {"soft", transfer_kind::soft}};
+const std::map<std::string, writer> writers{
+    {"model", writer::model}, {"args", writer::args}, {"best_of_n", writer::best_of_n}};
 const std::map<std::string, bool> sides{{"policy", true}, {"baseline", false}};
 
 [[noreturn]] void refuse(const std::string& where, const json& value, const std::string& allowed) {
@@ -119,9 +121,14 @@ void read_baseline(const json& value, const std::string& where, const std::files
                    baseline_config& baseline) {
     std::string lora;
     read_object(value, where,
-                setter_map{{"lora", into(lora, text)},
+                setter_map{{"model", into(baseline.model, text)},
+                           {"lora", into(lora, text)},
                            {"scale", into(baseline.scale, number)},
-                           {"system", into(baseline.system, text)}});
+                           {"system", into(baseline.system, text)},
+                           {"written_by", one_of(baseline.written, writers)},
+                           {"alpha", into(baseline.alpha, number)},
+                           {"n", into(baseline.n, count)}});
+    baseline.model = path_from(folder, baseline.model);
     baseline.lora = lora_file(folder, lora);
 }
 
@@ -267,6 +274,12 @@ void check_ranges(const method_config& m, const std::string& where) {
         tq::check_option(m.beta > 0 && !m.rollout.sampling.greedy(), where, "beta", m.beta,
                          "> 0, with a rollout_temperature > 0");
     tq::check_option(std::isfinite(m.baseline.scale), where, "scale", m.baseline.scale, "finite");
+    tq::check_option(m.baseline.alpha > 0, where, "baseline.alpha", m.baseline.alpha, "> 0");
+    tq::check_option(m.baseline.n >= 1, where, "baseline.n", m.baseline.n, ">= 1");
+    tq::check_option(m.baseline.written == writer::model ||
+                         (m.kind == tq && m.transfer == transfer_kind::direct),
+                     where, "baseline.written_by", "args or best_of_n",
+                     "model, but for method tq with direct transfer");
 }
 
 method_config read_method(const json& object, const std::string& where, const config& all) {
@@ -337,7 +350,8 @@ void read_judge(const json& value, const std::string& where, judge_config& judge
     read_object(value, where,
                 setter_map{{"name", into(judge.name, text)},
                            {"command", into(judge.command, text)},
-                           {"margin", into(judge.margin, number)}});
+                           {"margin", into(judge.margin, number)},
+                           {"pairs", into(judge.pairs, flag)}});
     if (judge.name.empty() || judge.command.empty())
         refuse(where, value, "an object with \"name\" and \"command\"");
     tq::check_option(judge.margin >= 0, where, "margin", judge.margin, ">= 0");
@@ -374,7 +388,8 @@ bool method_config::deterministic() const {
             return decode.select == tq::selection::argmax;
         case tq:
         case controlled_decoding:
-            return decode.select == tq::selection::argmax && rollout.sampling.greedy();
+            return decode.select == tq::selection::argmax && rollout.sampling.greedy() &&
+                   baseline.written != writer::best_of_n;
         default:
             return false;
     }
@@ -424,6 +439,7 @@ config read_config(const std::filesystem::path& file) {
     if (c.name.empty()) c.name = file.stem().string();
     c.model = path_from(c.folder, c.model);
     c.reward = path_from(c.folder, c.reward);
+    c.reward_model = path_from(c.folder, c.reward_model);
     c.embedder = path_from(c.folder, c.embedder);
     c.prompts = prompts.empty() ? demo_defaults::prompts() : path_from(c.folder, prompts);
     c.json = whole;

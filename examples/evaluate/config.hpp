@@ -27,11 +27,18 @@ enum class method_kind {
 
 enum class transfer_kind { direct, indirect, soft };
 
-/// What makes the baseline out of the policy's weights.
+/// How a baseline writes: as its model does, or by a search with the target reward.
+enum class writer { model, args, best_of_n };
+
+/// What the baseline is.
 struct baseline_config {
-    std::string lora;  ///< GGUF file; empty = the policy itself
+    std::string model;  ///< GGUF file of the policy's vocabulary; empty = the policy's
+    std::string lora;   ///< GGUF file of an adapter; empty = none
     double scale = 1;
     std::string system;  ///< system message that the baseline sees
+    writer written = writer::model;
+    double alpha = 0.1;  ///< of a baseline that writes by ARGS
+    std::size_t n = 4;   ///< of one that writes best-of-n
 
     friend bool operator==(const baseline_config&, const baseline_config&) = default;
 };
@@ -66,19 +73,25 @@ struct method_config {
     }
 };
 
-/// Who compares answers: a reward that no method decodes with.
+/// Who compares answers: a reward that no method decodes with. A program reads JSON lines and writes a number
+/// for each.
 struct judge_config {
     std::string name;     ///< empty = nobody
-    std::string command;  ///< reads {"prompt", "answer"} lines, writes a number for each
+    std::string command;  ///< reads {"prompt", "answer"}, writes a score
     double margin = 0;    ///< closer scores are ties
+    /// The command reads {"prompt", "a", "b"}, where b is by the method that all are compared with, and
+    /// writes 1 if a is better, 0 if b is, 0.5 for a tie.
+    bool pairs = false;
 };
 
 struct config {
     std::string name, description;
     std::filesystem::path folder;                 ///< of the file; relative paths start here
     std::string model;                            ///< GGUF; empty = the demo's
+    std::size_t gpu_layers = 0;                   ///< of every model
     std::string reward_name = "valence", reward;  ///< head, safetensors; empty = the demo's
-    std::string embedder;                         ///< GGUF, for coherence; empty = the cached one
+    std::string reward_model;  ///< GGUF that the head reads; empty = the policy's
+    std::string embedder;      ///< GGUF, for coherence; empty = the cached one
     std::filesystem::path prompts;
     std::size_t first = 0, limit = 60, tokens = 32, seeds = 1, together = 10;
     std::string system;

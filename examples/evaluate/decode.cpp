@@ -68,6 +68,19 @@ private:
             baseline, models_.reward, weights, m.rollout, {.weights = m.weights}});
     }
 
+    /// Calls use(baseline) with one that searches, on top of the baseline's model.
+    template <class Use>
+    void with_written_baseline(const method_config& m, language_model& base, std::size_t seed,
+                               Use use) {
+        if (m.baseline.written == writer::best_of_n)
+            return use(tq::decoded_baseline{
+                tq::best_of_n(base, models_.reward, {.n = m.baseline.n, .seed = seed})});
+        use(tq::decoded_baseline{tq::decoder{base, tq::args_value(base, models_.reward),
+                                             tq::decode_options{.alpha = m.baseline.alpha,
+                                                                .select = tq::selection::argmax,
+                                                                .race = tq::race_mode::exact}}});
+    }
+
     void decode(const piece& p, language_model& baseline) {
         using kind = method_kind;
         const method_config& m = *p.method;
@@ -87,6 +100,13 @@ private:
                 return collect(tq::decoder{policy, tq::zero_value{}, mix, tilt}, p);
             }
             case kind::tq:
+                if (m.baseline.written != writer::model)
+                    return with_written_baseline(m, baseline, p.seed, [&](auto&& written) {
+                        tq::rollout_options look = m.rollout;
+                        look.reuse = look.reuse && m.baseline.written == writer::args;
+                        tq::direct_transfer value{written, reward, look};
+                        collect(tq::decoder{policy, value, proposer, tilt}, p);
+                    });
                 return with_value(m, baseline, [&](auto&& value) {
                     collect(tq::decoder{policy, value, proposer, tilt}, p);
                 });

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <limits>
@@ -43,34 +44,55 @@ std::string quoted(const std::filesystem::path& path) {
     return text + "'";
 }
 
-/// Scores by the judge's command; kept until its input changes.
-void judge_all(const config& c, const std::vector<std::string>& prompts,
-               const std::map<answer_key, answer>& answers, const std::filesystem::path& folder,
-               std::map<answer_key, measures>& result) {
-    if (c.judge.command.empty()) return;
+std::string line_of(const nlohmann::json& json) {
+    return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+/// What the judge says of `count` lines; kept until its input changes.
+std::vector<double> ask_judge(const config& c, const std::string& lines, std::size_t count,
+                              const std::filesystem::path& folder) {
+    const auto asked = folder / "judge_input.jsonl", told = folder / "judge_output.txt";
+    if (contents(asked) == lines)
+        if (const std::vector<double> known = numbers(told, count); known.size() == count)
+            return known;
+    std::ofstream{asked, std::ios::binary} << lines;
+    const std::string command = fmt::format("cd {} && ({}) < {} > {}", quoted(c.folder),
+                                            c.judge.command, quoted(asked), quoted(told));
+    if (const int code = std::system(command.c_str()); code != 0)
+        throw tq::backend_error{fmt::format("judge {}: the command failed with status {}: {}",
+                                            c.judge.name, code, command)};
+    std::vector<double> values = numbers(told, count);
+    if (values.size() != count)
+        throw tq::backend_error{
+            fmt::format("judge {}: its output must be {} lines with one number each, see {}",
+                        c.judge.name, count, told.string())};
+    return values;
+}
+
+void judge_each(const config& c, const std::vector<std::string>& prompts,
+                const std::map<answer_key, answer>& answers, const std::filesystem::path& folder,
+                std::map<answer_key, measures>& result) {
     std::string lines;
     for (const auto& [key, a] : answers)
-        lines += nlohmann::json{{"prompt", prompts[key.prompt]}, {"answer", a.text}}.dump(
-                     -1, ' ', false, nlohmann::json::error_handler_t::replace) +
-                 "\n";
-    const auto asked = folder / "judge_input.jsonl", told = folder / "judge_output.txt";
-    std::vector<double> scores;
-    if (contents(asked) == lines) scores = numbers(told, answers.size());
-    if (scores.empty()) {
-        std::ofstream{asked, std::ios::binary} << lines;
-        const std::string command = fmt::format("cd {} && ({}) < {} > {}", quoted(c.folder),
-                                                c.judge.command, quoted(asked), quoted(told));
-        if (const int code = std::system(command.c_str()); code != 0)
-            throw tq::backend_error{fmt::format("judge {}: the command failed with status {}: {}",
-                                                c.judge.name, code, command)};
-        scores = numbers(told, answers.size());
-        if (scores.empty())
-            throw tq::backend_error{
-                fmt::format("judge {}: its output must be {} lines with one number each, see {}",
-                            c.judge.name, answers.size(), told.string())};
-    }
+        lines += line_of({{"prompt", prompts[key.prompt]}, {"answer", a.text}});
+    const std::vector<double> scores = ask_judge(c, lines, answers.size(), folder);
     std::size_t i = 0;
     for (const auto& entry : answers) result[entry.first].judge = scores[i++];
+}
+
+void judge_pairs(const config& c, const std::vector<std::string>& prompts, const journal& journal,
+                 const std::filesystem::path& folder,
+                 std::map<std::string, std::vector<double>>& verdicts) {
+    std::string lines;
+    std::vector<std::string> owners;
+    for (const method_config& m : c.methods)
+        if (m.name != c.against)
+            each_pair(c, journal, m, c.method(c.against), [&](const answer& a, const answer& b) {
+                lines += line_of({{"prompt", prompts[a.key.prompt]}, {"a", a.text}, {"b", b.text}});
+                owners.push_back(m.name);
+            });
+    const std::vector<double> values = ask_judge(c, lines, owners.size(), folder);
+    for (std::size_t i = 0; i < owners.size(); ++i) verdicts[owners[i]].push_back(values[i]);
 }
 
 void perplexities(const config& c, const std::vector<std::string>& prompts,
@@ -108,20 +130,36 @@ void coherences(const config& c, const std::vector<std::string>& prompts,
 
 }  // namespace
 
-std::map<answer_key, measures> measure(const config& c, const std::vector<std::string>& prompts,
-                                       const journal& journal, const std::filesystem::path& folder,
-                                       std::size_t threads) {
-    std::map<answer_key, answer> answers;  // of the methods that are still in the configuration
+void each_pair(const config& c, const journal& journal, const method_config& a,
+               const method_config& b,
+               const std::function<void(const answer&, const answer&)>& use) {
+    const std::size_t seeds_a = a.deterministic() ? 1 : c.seeds,
+                      seeds_b = b.deterministic() ? 1 : c.seeds;
+    for (std::size_t seed = 0; seed < std::max(seeds_a, seeds_b); ++seed)
+        for (std::size_t prompt = 0; prompt < c.limit; ++prompt) {
+            const answer* x = journal.find({a.name, seeds_a == 1 ? 0 : seed, prompt});
+            const answer* y = journal.find({b.name, seeds_b == 1 ? 0 : seed, prompt});
+            if (x != nullptr && y != nullptr) use(*x, *y);
+        }
+}
+
+measurements measure(const config& c, const std::vector<std::string>& prompts,
+                     const journal& journal, const std::filesystem::path& folder,
+                     std::size_t threads) {
+    std::map<answer_key, answer> answers;
     for (const auto& [key, a] : journal.answers())
         for (const method_config& m : c.methods)
             if (m.name == key.method && key.seed < c.seeds && key.prompt < prompts.size())
                 answers.emplace(key, a);
-    std::map<answer_key, measures> result;
+    measurements result;
     for (const auto& [key, a] : answers)
-        result[key] = {unknown, unknown, unknown, tq::diversity(a.tokens)};
-    judge_all(c, prompts, answers, folder, result);
-    perplexities(c, prompts, answers, threads, result);
-    coherences(c, prompts, answers, threads, result);
+        result.answers[key] = {unknown, unknown, unknown, tq::diversity(a.tokens)};
+    if (!c.judge.command.empty() && c.judge.pairs)
+        judge_pairs(c, prompts, journal, folder, result.verdicts);
+    else if (!c.judge.command.empty())
+        judge_each(c, prompts, answers, folder, result.answers);
+    perplexities(c, prompts, answers, threads, result.answers);
+    coherences(c, prompts, answers, threads, result.answers);
     return result;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -20,13 +21,25 @@ struct measures {
     double diversity;   ///< product over n = 2..4 of 1 - rep_n, on tokens
 };
 
-/// Measures all answers of the journal. Scores of the judge are asked for by a command, which runs in the
-/// configuration's folder; its input and output stay in `folder`.
+/// Of all answers of the methods that are still in the configuration.
+struct measurements {
+    std::map<answer_key, measures> answers;
+    /// What a judge of pairs said, by method: 1 = better than the answer of config::against to the same
+    /// prompt, 0 = worse, 0.5 = a tie.
+    std::map<std::string, std::vector<double>> verdicts;
+};
+
+/// Measures all answers of the journal. The judge is a command, which runs in the configuration's folder; its
+/// input and output stay in `folder`, and it is not asked again while its input is the same.
 /// Throws tq::backend_error if the command fails or writes something else than a number per line.
-[[nodiscard]] std::map<answer_key, measures> measure(const config& config,
-                                                     const std::vector<std::string>& prompts,
-                                                     const journal& journal,
-                                                     const std::filesystem::path& folder,
-                                                     std::size_t threads);
+[[nodiscard]] measurements measure(const config& config, const std::vector<std::string>& prompts,
+                                   const journal& journal, const std::filesystem::path& folder,
+                                   std::size_t threads);
+
+/// The pairs of answers to the same prompt that two methods are compared by: of the same seed, unless one of
+/// the methods gives the same answer for every seed.
+void each_pair(const config& config, const journal& journal, const method_config& a,
+               const method_config& b,
+               const std::function<void(const answer&, const answer&)>& use);
 
 }  // namespace evaluation

@@ -15,28 +15,34 @@
 namespace evaluation {
 
 class models {
-    std::size_t threads_;  // first: the contexts below are made with it
+    // First: what follows is made with them.
+    std::size_t threads_;
+    tq::llama_cpp::model_options options_;
 
 public:
     models(const config& config, const std::vector<std::string>& texts, std::size_t threads)
         : threads_{threads},
-          weights{config.model.empty() ? demo_defaults::model() : config.model},
+          options_{.gpu_layers = static_cast<int>(config.gpu_layers)},
+          weights{config.model.empty() ? demo_defaults::model() : config.model, options_},
           policy{weights, context("", 1)},
-          reward{weights, config.reward.empty() ? demo_defaults::reward_head() : config.reward,
-                 context("", 1)},
-          judge{weights,
-                config.reward.empty() ? demo_defaults::reward_head() : config.reward,
-                {.threads = threads}},
-          texts_{texts},
-          system_{config.system} {
-        for (const std::string& text : texts) prompts.push_back(weights.chat_prompt(text, system_));
+          trunk_{config.reward_model.empty() ? weights
+                                             : tq::llama_cpp::model{config.reward_model, options_}},
+          reward{trunk_, head(config), context("", 1)},
+          judge{trunk_, head(config), {.threads = threads}},
+          texts_{texts} {
+        check_vocabulary(trunk_);
+        for (const std::string& text : texts)
+            prompts.push_back(weights.chat_prompt(text, config.system));
     }
 
     /// The baseline of that kind; the one before it is let go.
     [[nodiscard]] tq::llama_cpp::language_model& baseline(const baseline_config& wanted) {
         if (!baseline_ || !(wanted == baseline_is_)) {
             baseline_.reset();
-            baseline_.emplace(weights, context(wanted.lora, wanted.scale));
+            const tq::llama_cpp::model source =
+                wanted.model.empty() ? weights : tq::llama_cpp::model{wanted.model, options_};
+            check_vocabulary(source);
+            baseline_.emplace(source, context(wanted.lora, wanted.scale));
             baseline_is_ = wanted;
             for (std::size_t i = 0; i < prompts.size() && !wanted.system.empty(); ++i)
                 baseline_->add_prompt_override(
@@ -61,6 +67,11 @@ public:
 
     tq::llama_cpp::model weights;
     tq::llama_cpp::language_model policy;
+
+private:
+    tq::llama_cpp::model trunk_;
+
+public:
     tq::llama_cpp::reward_head reward, judge;  // judge: of finished answers, one by one
     std::vector<tq::token_list> prompts;
 
@@ -74,8 +85,16 @@ private:
                 .threads = threads_};
     }
 
+    [[nodiscard]] static std::string head(const config& config) {
+        return config.reward.empty() ? demo_defaults::reward_head() : config.reward;
+    }
+    void check_vocabulary(const tq::llama_cpp::model& other) const {
+        if (!tq::llama_cpp::same_vocabulary(weights, other))
+            throw tq::invalid_option{other.path() + ": its vocabulary differs from that of " +
+                                     weights.path()};
+    }
+
     std::vector<std::string> texts_;
-    std::string system_;
     std::optional<tq::llama_cpp::language_model> baseline_;
     baseline_config baseline_is_;
 };

@@ -48,12 +48,12 @@ public:
     using field = std::function<double(const answer&, const measures&)>;
 
     method_data(const method_config& method, const evaluation::config& all, const journal& journal,
-                const std::map<answer_key, measures>& measured)
+                const measurements& measured)
         : config{&method},
           prompts_{all.limit} {
         for (const auto& [key, a] : journal.answers())
-            if (const auto found = measured.find(key);
-                key.method == method.name && found != measured.end())
+            if (const auto found = measured.answers.find(key);
+                key.method == method.name && found != measured.answers.end())
                 answers.emplace_back(&a, found->second);
     }
 
@@ -93,33 +93,29 @@ private:
     std::size_t prompts_;
 };
 
-/// Answers of the same prompt and seed by two methods; one that is the same for every seed has one.
-void each_pair(const method_data& a, const method_data& b,
-               const std::function<void(const measures&, const measures&)>& use) {
-    for (const auto& [x, mx] : a.answers)
-        for (const auto& [y, my] : b.answers) {
-            const bool same_seed = x->key.seed == y->key.seed || a.config->deterministic() ||
-                                   b.config->deterministic();
-            if (x->key.prompt == y->key.prompt && same_seed) use(mx, my);
+/// Share of the pairs in which the row's method wins or ties; null where nobody compared them.
+json win_tie_of(const config& c, const journal& journal, const measurements& measured) {
+    const auto score = [&](const answer& a) { return measured.answers.at(a.key).judge; };
+    const auto share = [&](const method_config& row, const method_config& column) -> json {
+        if (c.judge.pairs) {
+            const auto said = measured.verdicts.find(row.name);
+            if (column.name != c.against || said == measured.verdicts.end()) return nullptr;
+            const std::vector<double> even(said->second.size(), 0.5);
+            return tq::compare_wins(said->second, even).win_tie();
         }
-}
-
-json win_tie_of(const std::vector<method_data>& data, double margin) {
+        std::vector<double> a, b;
+        each_pair(c, journal, row, column, [&](const answer& x, const answer& y) {
+            if (!std::isfinite(score(x)) || !std::isfinite(score(y))) return;
+            a.push_back(score(x));
+            b.push_back(score(y));
+        });
+        if (a.empty()) return nullptr;
+        return tq::compare_wins(a, b, c.judge.margin).win_tie();
+    };
     json matrix = json::array();
-    for (const method_data& row : data) {
-        json line = json::array();
-        for (const method_data& column : data) {
-            std::vector<double> a, b;
-            each_pair(row, column, [&](const measures& x, const measures& y) {
-                if (std::isfinite(x.judge) && std::isfinite(y.judge)) {
-                    a.push_back(x.judge);
-                    b.push_back(y.judge);
-                }
-            });
-            line.push_back(a.empty() ? json(nullptr)
-                                     : json(tq::compare_wins(a, b, margin).win_tie()));
-        }
-        matrix.push_back(std::move(line));
+    for (const method_config& row : c.methods) {
+        matrix.push_back(json::array());
+        for (const method_config& column : c.methods) matrix.back().push_back(share(row, column));
     }
     return matrix;
 }
@@ -281,7 +277,7 @@ std::string plain_number(const json& value, int digits) {
 }  // namespace
 
 nlohmann::json results_of(const config& c, const std::vector<std::string>& prompts,
-                          const journal& journal, const std::map<answer_key, measures>& measured,
+                          const journal& journal, const measurements& measured,
                           const std::map<std::string, timing>& timings,
                           const std::string& command) {
     std::vector<method_data> data;
@@ -293,7 +289,7 @@ nlohmann::json results_of(const config& c, const std::vector<std::string>& promp
     for (const method_config& m : c.methods) configuration["methods"].push_back(m.json);
     json methods = json::array();
     for (const method_data& d : data) methods.push_back(summary_of(d, against, timings));
-    const json win_tie = win_tie_of(data, c.judge.margin);
+    const json win_tie = win_tie_of(c, journal, measured);
     return {{"name", c.name},
             {"description", c.description},
             {"machine", machine()},

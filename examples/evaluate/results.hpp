@@ -16,8 +16,7 @@ namespace evaluation {
 /// comparisons are over prompts, paired; intervals are bootstrapped (95 %).
 [[nodiscard]] nlohmann::json results_of(const config& config,
                                         const std::vector<std::string>& prompts,
-                                        const journal& journal,
-                                        const std::map<answer_key, measures>& measured,
+                                        const journal& journal, const measurements& measured,
                                         const std::map<std::string, timing>& timings,
                                         const std::string& command);
 

@@ -31,6 +31,7 @@
 #include "rivals/args.hpp"
 #include "rivals/best_of_n.hpp"
 #include "rivals/controlled_decoding.hpp"
+#include "rivals/decoded_baseline.hpp"
 #include "rivals/mixed_policy.hpp"
 #include "rivals/segment_rejection.hpp"
 #include "rivals/speculative_rejection.hpp"

@@ -4,6 +4,7 @@
 #include <tq/rivals/args.hpp>
 #include <tq/rivals/best_of_n.hpp>
 #include <tq/rivals/controlled_decoding.hpp>
+#include <tq/rivals/decoded_baseline.hpp>
 #include <tq/rivals/segment_rejection.hpp>
 #include <tq/rivals/speculative_rejection.hpp>
 #include <tq/tabular/models.hpp>
@@ -233,4 +234,76 @@ TEST_CASE("segment_rejection: accepts all if soft, takes the best if nothing is 
                     tq::invalid_option);
     CHECK_THROWS_AS((tq::segment_rejection{w.policy, w.reward, {.softness = 0}}),
                     tq::invalid_option);
+}
+
+TEST_CASE("decoded_baseline: Q of ARGS, by enumerating what ARGS writes") {
+    world_of_four w;
+    const double alpha = 0.1;
+    // What greedy ARGS writes from a node: the argmax of log pi + r(prefix and candidate) / alpha.
+    const auto follow = [&](node_id node) {
+        while (!w.world.is_leaf(node)) {
+            node_id best = w.world.child(node, 0);
+            for (std::size_t z = 1; z < 3; ++z) {
+                const node_id child = w.world.child(node, z);
+                const auto score = [&](node_id n) { return w.pi[n] + w.rewards[n] / alpha; };
+                if (score(child) > score(best)) best = child;
+            }
+            node = best;
+        }
+        return w.rewards[node];
+    };
+    tq::direct_transfer prefix = tq::args_value(w.policy, w.reward);
+    tq::decoded_baseline baseline{tq::decoder{
+        w.policy, prefix, {.alpha = alpha, .top_k = 3, .select = tq::selection::argmax}}};
+    static_assert(tq::completer<decltype(baseline)>);
+    tq::direct_transfer q{baseline, w.reward, {.horizon = 4}};
+    const token_list prompt{0}, end{2};
+    for (const token_list& answer : {token_list{}, token_list{0}, token_list{1, 0}}) {
+        token_list sequence = prompt;
+        sequence.insert(sequence.end(), answer.begin(), answer.end());
+        const tq::decode_state state{.sequence = sequence,
+                                     .prompt_size = 1,
+                                     .tokens_left = 4 - answer.size(),
+                                     .end_tokens = end,
+                                     .key = tq::random_key{5}};
+        const token_list candidates{0, 1, 2};
+        std::vector<tq::value_estimate> values(3);
+        const tq::value_query query{state, candidates, values};
+        q.evaluate({&query, 1});
+        for (std::size_t z = 0; z < 3; ++z)
+            CHECK(values[z].q == follow(w.world.child(w.world.find(answer), z)));
+    }
+}
+
+TEST_CASE("decoded_baseline: of best-of-n, its mean reward is that of a maximum") {
+    world_of_four w;
+    tq::decoded_baseline baseline{tq::best_of_n(w.policy, w.reward, {.n = 3})};
+    tq::direct_transfer q{
+        baseline, w.reward, {.horizon = 4, .rollouts = 3000, .sampling = {.temperature = 1}}};
+    // From the node of token 0: E max of three continuations, by enumeration.
+    const node_id from = w.world.child(tree::root(), 0);
+    const node_values reach = log_reach(w.world, w.pi);
+    std::vector<std::pair<double, double>> leaves;  // reward, probability
+    for (node_id node = 0; node < w.world.size(); ++node) {
+        if (!w.world.is_leaf(node)) continue;
+        node_id up = node;
+        while (up != from && up != tree::root()) up = w.world.parent(up);
+        if (up == from) leaves.emplace_back(w.rewards[node], std::exp(reach[node] - reach[from]));
+    }
+    std::ranges::sort(leaves);
+    double below = 0, expected = 0;
+    for (const auto& [reward, p] : leaves) {
+        expected += reward * (std::pow(below + p, 3) - std::pow(below, 3));
+        below += p;
+    }
+    const token_list prompt{0}, end{2}, candidate{0};
+    const tq::decode_state state{.sequence = prompt,
+                                 .prompt_size = 1,
+                                 .tokens_left = 4,
+                                 .end_tokens = end,
+                                 .key = tq::random_key{5}};
+    tq::value_estimate value;
+    const tq::value_query query{state, candidate, {&value, 1}};
+    q.evaluate({&query, 1});
+    CHECK(std::abs(value.q - expected) < 4 * value.standard_error);
 }

@@ -71,6 +71,8 @@ struct rollout_request {
     std::size_t max_tokens = 0;  ///< the rollout's length at most; 0 = none, comes back as it is
     token_view end_tokens;       ///< reaching one of them finishes the rollout
     random_key key{};            ///< the token at position p of the sequence is drawn at index p
+    std::size_t prompt_size =
+        0;  ///< how much of `sequence` is the prompt; only some completers care
 };
 
 }  // namespace tq

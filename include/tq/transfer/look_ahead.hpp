@@ -172,7 +172,8 @@ private:
                 requests_.push_back({.sequence = branches_[j],
                                      .max_tokens = length(query.state, query.candidate),
                                      .end_tokens = query.state.end_tokens,
-                                     .key = key_of(query, query.first + i)});
+                                     .key = key_of(query, query.first + i),
+                                     .prompt_size = query.state.prompt_size});
             }
         }
     }
