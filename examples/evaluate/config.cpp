@@ -69,7 +69,7 @@ Value choice(const std::map<std::string, Value>& names, const json& value,
     std::string known;
     for (const auto& [name, meaning] : names) {
         if (value == name) return meaning;
-        known += (known.empty() ? "" : ", ") + name;
+        known += fmt::format("{}{}", known.empty() ? "" : ", ", name);
     }
     refuse(where, value, "one of " + known);
 }
@@ -82,7 +82,8 @@ void read_object(const json& object, const std::string& where, const Setters& se
         const auto setter = setters.find(key);
         if (setter == setters.end()) {
             std::string known;
-            for (const auto& entry : setters) known += (known.empty() ? "" : ", ") + entry.first;
+            for (const auto& entry : setters)
+                known += fmt::format("{}{}", known.empty() ? "" : ", ", entry.first);
             throw tq::invalid_option{
                 fmt::format("{}: unknown key \"{}\"; known: {}", where, key, known)};
         }
@@ -338,7 +339,7 @@ std::vector<method_config> read_sweep(const json& object, const std::string& whe
         method_config m = read_method(version, where, all);
         const std::string base = m.name;
         m.name += suffix;
-        if (!suffix.empty()) m.label += " " + suffix.substr(1);
+        if (!suffix.empty()) m.label += fmt::format(" {}", suffix.substr(1));
         if (lists == 1) m.group = base + " by " + swept;
         m.json["name"] = m.name;
         result.push_back(std::move(m));
@@ -389,7 +390,7 @@ bool method_config::deterministic() const {
         case tq:
         case controlled_decoding:
             return decode.select == tq::selection::argmax && rollout.sampling.greedy() &&
-                   baseline.written != writer::best_of_n;
+                   this->baseline.written != writer::best_of_n;
         default:
             return false;
     }
@@ -413,7 +414,7 @@ config read_config(const std::filesystem::path& file) {
     const auto methods = [&](const json& list, const std::string& place) {
         if (!list.is_array()) refuse(place, list, "a list of methods");
         for (std::size_t i = 0; i < list.size(); ++i)
-            for (method_config& m : read_sweep(list[i], place + "[" + std::to_string(i) + "]", c))
+            for (method_config& m : read_sweep(list[i], fmt::format("{}[{}]", place, i), c))
                 c.methods.push_back(std::move(m));
     };
     read_object(
@@ -421,7 +422,9 @@ config read_config(const std::filesystem::path& file) {
         setter_map{{"name", into(c.name, text)},
                    {"description", into(c.description, text)},
                    {"model", into(c.model, text)},
+                   {"gpu_layers", into(c.gpu_layers, count)},
                    {"reward_name", into(c.reward_name, text)},
+                   {"reward_model", into(c.reward_model, text)},
                    {"reward", into(c.reward, text)},
                    {"embedder", into(c.embedder, text)},
                    {"prompts", into(prompts, text)},
