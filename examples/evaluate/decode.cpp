@@ -21,12 +21,14 @@ struct piece {
     std::size_t seed, first, size;
 };
 
+/// In an order in which whatever is done first compares all methods on the same prompts.
 std::vector<piece> pieces_of(const config& c) {
     std::vector<piece> result;
-    for (const method_config& m : c.methods)
-        for (std::size_t seed = 0; seed < (m.deterministic() ? 1 : c.seeds); ++seed)
-            for (std::size_t first = 0; first < c.limit; first += c.together)
-                result.push_back({&m, seed, first, std::min(c.together, c.limit - first)});
+    for (std::size_t first = 0; first < c.limit; first += c.together)
+        for (std::size_t seed = 0; seed < c.seeds; ++seed)
+            for (const method_config& m : c.methods)
+                if (seed == 0 || !m.deterministic())
+                    result.push_back({&m, seed, first, std::min(c.together, c.limit - first)});
     return result;
 }
 

@@ -25,7 +25,7 @@ namespace {
 struct arguments {
     std::string config, out;
     std::size_t threads = demo_defaults::threads();
-    bool check = false;
+    bool check = false, report = false;
 };
 
 arguments read_arguments(int argc, char** argv) {
@@ -39,6 +39,8 @@ arguments read_arguments(int argc, char** argv) {
     app.add_option("-o,--out", args.out, "folder of the results [the configuration's name]");
     app.add_option("--threads", args.threads, "threads for the models")->capture_default_str();
     app.add_flag("--check", args.check, "only check the configuration and list its methods");
+    app.add_flag("--report", args.report, "decode nothing, report on what the journal has")
+        ->excludes("--check");
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
@@ -93,10 +95,11 @@ void run(const arguments& args, const std::string& command) {
     evaluation::journal journal{out / "journal.jsonl", config};
     const std::filesystem::path timings = out / "timings.jsonl";
     const progress_line progress;
-    evaluation::decode_missing(config, prompts, journal, timings, args.threads,
-                               [&](std::size_t done, std::size_t all, const std::string& what) {
-                                   progress(done, all, what);
-                               });
+    if (!args.report)
+        evaluation::decode_missing(config, prompts, journal, timings, args.threads,
+                                   [&](std::size_t done, std::size_t all, const std::string& what) {
+                                       progress(done, all, what);
+                                   });
     progress.clear();
     const auto measured = evaluation::measure(config, prompts, journal, out, args.threads);
     const nlohmann::json results = evaluation::results_of(

@@ -30,7 +30,7 @@ public:
           reward{trunk_, head(config), context("", 1)},
           judge{trunk_, head(config), {.threads = threads}},
           texts_{texts} {
-        check_vocabulary(trunk_);
+        tq::llama_cpp::check_same_vocabulary(weights, trunk_, "reward_model");
         for (const std::string& text : texts)
             prompts.push_back(weights.chat_prompt(text, config.system));
     }
@@ -41,7 +41,7 @@ public:
             baseline_.reset();
             const tq::llama_cpp::model source =
                 wanted.model.empty() ? weights : tq::llama_cpp::model{wanted.model, options_};
-            check_vocabulary(source);
+            tq::llama_cpp::check_same_vocabulary(weights, source, "baseline");
             baseline_.emplace(source, context(wanted.lora, wanted.scale));
             baseline_is_ = wanted;
             for (std::size_t i = 0; i < prompts.size() && !wanted.system.empty(); ++i)
@@ -88,12 +88,6 @@ private:
     [[nodiscard]] static std::string head(const config& config) {
         return config.reward.empty() ? demo_defaults::reward_head() : config.reward;
     }
-    void check_vocabulary(const tq::llama_cpp::model& other) const {
-        if (!tq::llama_cpp::same_vocabulary(weights, other))
-            throw tq::invalid_option{other.path() + ": its vocabulary differs from that of " +
-                                     weights.path()};
-    }
-
     std::vector<std::string> texts_;
     std::optional<tq::llama_cpp::language_model> baseline_;
     baseline_config baseline_is_;

@@ -46,8 +46,7 @@ reward_set::reward_set(const arguments& args, const llama::model& policy)
 
 tq::weighted_sum reward_set::build(const arguments& args, const llama::model& policy) {
     const llama::model trunk = args.reward_model.empty() ? policy : llama::model{args.reward_model};
-    if (!llama::same_vocabulary(policy, trunk))
-        throw tq::invalid_option{"--reward-model: its vocabulary differs from the policy's"};
+    llama::check_same_vocabulary(policy, trunk, "--reward-model");
     std::vector<tq::reward_term> terms;
     for (std::size_t j = 0; j < args.rewards.size(); ++j) {
         const std::string& name = args.rewards[j];
