@@ -111,6 +111,11 @@ std::string path_from(const std::filesystem::path& folder, const std::string& na
     return name.empty() ? name : (folder / name).lexically_normal().string();
 }
 
+/// A model by its name among the cached ones, which stays, or a file.
+std::string model_file(const std::filesystem::path& folder, const std::string& name) {
+    return demo_defaults::is_model_name(name) ? name : path_from(folder, name);
+}
+
 /// A LoRA by its name among the demo's, or a file.
 std::string lora_file(const std::filesystem::path& folder, const std::string& name) {
     for (const char* known : {"valence", "brevity", "lexicon"})
@@ -129,7 +134,7 @@ void read_baseline(const json& value, const std::string& where, const std::files
                            {"written_by", one_of(baseline.written, writers)},
                            {"alpha", into(baseline.alpha, number)},
                            {"n", into(baseline.n, count)}});
-    baseline.model = path_from(folder, baseline.model);
+    baseline.model = model_file(folder, baseline.model);
     baseline.lora = lora_file(folder, lora);
 }
 
@@ -372,6 +377,8 @@ void check_config(const config& c, const std::string& where) {
         if (!seen.insert(m.name).second)
             throw tq::invalid_option{fmt::format(
                 "{}.methods: two are called \"{}\"; give them a \"name\"", where, m.name)};
+    if (!c.prompt_format.empty() && c.prompt_format.find("{prompt}") == std::string::npos)
+        refuse(where + ".prompt_format", c.prompt_format, "a text with {prompt} in it");
     if (!seen.contains(c.against))
         throw tq::invalid_option{
             fmt::format("{}.against = \"{}\", must be the name of a method", where, c.against)};
@@ -422,6 +429,7 @@ config read_config(const std::filesystem::path& file) {
         setter_map{{"name", into(c.name, text)},
                    {"description", into(c.description, text)},
                    {"model", into(c.model, text)},
+                   {"prompt_format", into(c.prompt_format, text)},
                    {"gpu_layers", into(c.gpu_layers, count)},
                    {"reward_name", into(c.reward_name, text)},
                    {"reward_model", into(c.reward_model, text)},
@@ -440,9 +448,9 @@ config read_config(const std::filesystem::path& file) {
                                  const std::string& place) { read_judge(value, place, c.judge); }},
                    {"methods", methods}});
     if (c.name.empty()) c.name = file.stem().string();
-    c.model = path_from(c.folder, c.model);
+    c.model = model_file(c.folder, c.model);
     c.reward = path_from(c.folder, c.reward);
-    c.reward_model = path_from(c.folder, c.reward_model);
+    c.reward_model = model_file(c.folder, c.reward_model);
     c.embedder = path_from(c.folder, c.embedder);
     c.prompts = prompts.empty() ? demo_defaults::prompts() : path_from(c.folder, prompts);
     c.json = whole;

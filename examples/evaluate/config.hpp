@@ -32,8 +32,9 @@ enum class writer { model, args, best_of_n };
 
 /// What the baseline is.
 struct baseline_config {
-    std::string model;  ///< GGUF file of the policy's vocabulary; empty = the policy's
-    std::string lora;   ///< GGUF file of an adapter; empty = none
+    std::string
+        model;  ///< GGUF file; empty = the policy's; with another vocabulary, text is passed on
+    std::string lora;  ///< GGUF file of an adapter; empty = none
     double scale = 1;
     std::string system;  ///< system message that the baseline sees
     writer written = writer::model;
@@ -86,12 +87,14 @@ struct judge_config {
 
 struct config {
     std::string name, description;
-    std::filesystem::path folder;                 ///< of the file; relative paths start here
-    std::string model;                            ///< GGUF; empty = the demo's
-    std::size_t gpu_layers = 0;                   ///< of every model
+    std::filesystem::path folder;  ///< of the file; relative paths start here
+    std::string model;             ///< GGUF; empty = the demo's
+    std::string prompt_format;     ///< with {prompt}; empty = the model's chat template
+    std::size_t gpu_layers = 0;    ///< of every model
     std::string reward_name = "valence", reward;  ///< head, safetensors; empty = the demo's
-    std::string reward_model;  ///< GGUF that the head reads; empty = the policy's
-    std::string embedder;      ///< GGUF, for coherence; empty = the cached one
+    std::string
+        reward_model;      ///< GGUF that the head reads, of any vocabulary; empty = the policy's
+    std::string embedder;  ///< GGUF, for coherence; empty = the cached one
     std::filesystem::path prompts;
     std::size_t first = 0, limit = 60, tokens = 32, seeds = 1, together = 10;
     std::string system;

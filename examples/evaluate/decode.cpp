@@ -47,14 +47,19 @@ public:
         done_ = done;
         all_ = all;
         journal_.begin(*p.method);
-        language_model& baseline = models_.baseline(p.method->baseline);
+        models_.use_baseline(p.method->baseline);
         models_.clear_caches();
-        decode(p, baseline);
+        const method_config& m = *p.method;
+        if (models_.translated() != nullptr && m.kind == method_kind::tq && m.on_policy &&
+            m.transfer == transfer_kind::direct && m.baseline.written == writer::model)
+            decode_translated(p);
+        else
+            decode(p, models_.baseline());
     }
 
 private:
     using language_model = tq::llama_cpp::language_model;
-    using head = tq::llama_cpp::reward_head;
+    using head = models::reward_type;
 
     /// Calls use(action value), of the transfer that the method names.
     template <class Use>
@@ -81,6 +86,14 @@ private:
                                              tq::decode_options{.alpha = m.baseline.alpha,
                                                                 .select = tq::selection::argmax,
                                                                 .race = tq::race_mode::exact}}});
+    }
+
+    /// With a baseline of another vocabulary, whose rollouts travel as text.
+    void decode_translated(const piece& p) {
+        tq::decode_options tilt = p.method->decode;
+        tilt.seed = p.seed;
+        tq::direct_transfer value{*models_.translated(), models_.reward, p.method->rollout};
+        collect(tq::decoder{models_.policy, value, models_.policy, tilt}, p);
     }
 
     void decode(const piece& p, language_model& baseline) {

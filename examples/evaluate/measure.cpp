@@ -12,6 +12,7 @@
 #include <tq/tq.hpp>
 
 #include "../support/defaults.hpp"
+#include "models.hpp"
 
 namespace evaluation {
 namespace {
@@ -98,11 +99,12 @@ void judge_pairs(const config& c, const std::vector<std::string>& prompts, const
 void perplexities(const config& c, const std::vector<std::string>& prompts,
                   const std::map<answer_key, answer>& answers, std::size_t threads,
                   std::map<answer_key, measures>& result) {
-    const tq::llama_cpp::model weights{c.model.empty() ? demo_defaults::model() : c.model};
+    const tq::llama_cpp::model weights{c.model.empty() ? demo_defaults::model()
+                                                       : demo_defaults::model_path(c.model)};
     tq::llama_cpp::language_model policy{weights, {.threads = threads}};
     std::vector<tq::token_list> starts;
     for (const std::string& prompt : prompts)
-        starts.push_back(weights.chat_prompt(prompt, c.system));
+        starts.push_back(prompt_of(weights, c, prompt, c.system));
     for (const auto& [key, a] : answers) {
         const tq::answer_view view{starts[key.prompt], a.tokens, a.finished};
         result[key].perplexity = tq::perplexity(policy, {&view, 1}).front();

@@ -14,54 +14,84 @@
 
 namespace evaluation {
 
+/// A prompt in the policy's tokens, by the configured format or the model's own template.
+[[nodiscard]] inline tq::token_list prompt_of(const tq::llama_cpp::model& policy,
+                                              const config& config, const std::string& text,
+                                              const std::string& system) {
+    if (config.prompt_format.empty()) return policy.chat_prompt(text, system);
+    std::string whole = config.prompt_format;
+    whole.replace(whole.find("{prompt}"), std::string{"{prompt}"}.size(), text);
+    if (!system.empty()) whole = system + "\n\n" + whole;
+    return policy.tokenize(whole, {.add_special = true});
+}
+
 class models {
     // First: what follows is made with them.
     std::size_t threads_;
     tq::llama_cpp::model_options options_;
 
 public:
-    models(const config& config, const std::vector<std::string>& texts, std::size_t threads)
+    models(const config& c, const std::vector<std::string>& texts, std::size_t threads)
         : threads_{threads},
-          options_{.gpu_layers = static_cast<int>(config.gpu_layers)},
-          weights{config.model.empty() ? demo_defaults::model() : config.model, options_},
+          options_{.gpu_layers = static_cast<int>(c.gpu_layers)},
+          weights{load(c.model.empty() ? demo_defaults::model() : c.model)},
           policy{weights, context("", 1)},
-          trunk_{config.reward_model.empty() ? weights
-                                             : tq::llama_cpp::model{config.reward_model, options_}},
-          reward{trunk_, head(config), context("", 1)},
-          judge{trunk_, head(config), {.threads = threads}},
-          texts_{texts} {
-        tq::llama_cpp::check_same_vocabulary(weights, trunk_, "reward_model");
-        for (const std::string& text : texts)
-            prompts.push_back(weights.chat_prompt(text, config.system));
+          trunk_{c.reward_model.empty() ? weights : load(c.reward_model)},
+          reward_head_{trunk_, head(c), context("", 1)},
+          judge_head_{trunk_, head(c), {.threads = threads}},
+          reward{weights, reward_head_},
+          judge{weights, judge_head_},
+          texts_{texts},
+          config_{c} {
+        for (const std::string& text : texts) {
+            prompts.push_back(prompt_of(weights, c, text, c.system));
+            if (reward.same_vocabulary()) continue;
+            const tq::token_list theirs = trunk_.chat_prompt(text);
+            reward.add_prompt(prompts.back(), theirs);
+            judge.add_prompt(prompts.back(), theirs);
+        }
     }
 
-    /// The baseline of that kind; the one before it is let go.
-    [[nodiscard]] tq::llama_cpp::language_model& baseline(const baseline_config& wanted) {
-        if (!baseline_ || !(wanted == baseline_is_)) {
-            baseline_.reset();
-            const tq::llama_cpp::model source =
-                wanted.model.empty() ? weights : tq::llama_cpp::model{wanted.model, options_};
-            tq::llama_cpp::check_same_vocabulary(weights, source, "baseline");
-            baseline_.emplace(source, context(wanted.lora, wanted.scale));
-            baseline_is_ = wanted;
-            for (std::size_t i = 0; i < prompts.size() && !wanted.system.empty(); ++i)
+    /// Loads a baseline; the one before it is let go.
+    void use_baseline(const baseline_config& wanted) {
+        if (baseline_ && wanted == baseline_is_) return;
+        translated_.reset();
+        baseline_.reset();
+        const tq::llama_cpp::model source = wanted.model.empty() ? weights : load(wanted.model);
+        baseline_.emplace(source, context(wanted.lora, wanted.scale));
+        baseline_is_ = wanted;
+        const bool translates = !tq::llama_cpp::same_vocabulary(weights, source);
+        if (translates) translated_.emplace(weights, *baseline_);
+        for (std::size_t i = 0; i < prompts.size(); ++i)
+            if (translates)
+                translated_->add_prompt(prompts[i], source.chat_prompt(texts_[i], wanted.system));
+            else if (!wanted.system.empty())
                 baseline_->add_prompt_override(
                     {.replaces = prompts[i],
-                     .with = weights.chat_prompt(texts_[i], wanted.system)});
-        }
+                     .with = prompt_of(weights, config_, texts_[i], wanted.system)});
+    }
+
+    /// The one in use. Throws tq::invalid_option if it has another vocabulary.
+    [[nodiscard]] tq::llama_cpp::language_model& baseline() {
+        tq::llama_cpp::check_same_vocabulary(weights, baseline_->source(), "baseline");
         return *baseline_;
+    }
+
+    /// The one in use, if it has another vocabulary.
+    [[nodiscard]] tq::llama_cpp::text_baseline<tq::llama_cpp::language_model&>* translated() {
+        return translated_ ? &*translated_ : nullptr;
     }
 
     void clear_caches() {
         policy.clear_cache();
-        reward.clear_cache();
-        judge.clear_cache();
+        reward_head_.clear_cache();
+        judge_head_.clear_cache();
         if (baseline_) baseline_->clear_cache();
     }
 
     /// By all of them, the judging of finished answers left out.
     [[nodiscard]] std::size_t tokens_decoded() const {
-        return policy.tokens_decoded() + reward.tokens_decoded() +
+        return policy.tokens_decoded() + reward_head_.tokens_decoded() +
                (baseline_ ? baseline_->tokens_decoded() : 0);
     }
 
@@ -70,12 +100,18 @@ public:
 
 private:
     tq::llama_cpp::model trunk_;
+    tq::llama_cpp::reward_head reward_head_, judge_head_;
 
 public:
-    tq::llama_cpp::reward_head reward, judge;  // judge: of finished answers, one by one
+    using reward_type = tq::llama_cpp::text_reward<tq::llama_cpp::reward_head&>;
+    reward_type reward, judge;  // judge: of finished answers, one by one
     std::vector<tq::token_list> prompts;
 
 private:
+    [[nodiscard]] tq::llama_cpp::model load(const std::string& name) const {
+        return tq::llama_cpp::model{demo_defaults::model_path(name), options_};
+    }
+
     [[nodiscard]] tq::llama_cpp::language_model_options context(const std::string& lora,
                                                                 double scale) const {
         return {.lora = lora,
@@ -89,7 +125,9 @@ private:
         return config.reward.empty() ? demo_defaults::reward_head() : config.reward;
     }
     std::vector<std::string> texts_;
+    const config& config_;
     std::optional<tq::llama_cpp::language_model> baseline_;
+    std::optional<tq::llama_cpp::text_baseline<tq::llama_cpp::language_model&>> translated_;
     baseline_config baseline_is_;
 };
 

@@ -37,6 +37,24 @@ namespace demo_defaults {
         (cache() / "models").string()};
 }
 
+/// The cached model with another vocabulary. Throws invalid_option if there is none.
+[[nodiscard]] inline std::string other_model() {
+    if (const char* given = std::getenv("TQ_OTHER_MODEL"); given && *given) return given;
+    const auto path = cache() / "models" / "gemma-3-270m-q4_k_m.gguf";
+    if (std::filesystem::exists(path)) return path.string();
+    throw tq::invalid_option{"no " + path.string() + ": let cmake/fetch_other_model fetch it"};
+}
+
+/// Names that stand for cached models.
+[[nodiscard]] inline bool is_model_name(const std::string& name) {
+    return name == "smollm2-135m-instruct" || name == "gemma-3-270m";
+}
+/// The file of a model: of one by that name, else the name itself.
+[[nodiscard]] inline std::string model_path(const std::string& name) {
+    if (!is_model_name(name)) return name;
+    return name == "gemma-3-270m" ? other_model() : model();
+}
+
 /// The cached model of sentence embeddings; empty if there is none.
 [[nodiscard]] inline std::string embedder() {
     if (const char* given = std::getenv("TQ_EMBEDDER"); given && *given) return given;

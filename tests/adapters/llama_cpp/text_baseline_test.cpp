@@ -198,7 +198,7 @@ TEST_CASE("text_baseline: sequences need a prompt; of several the longest holds"
                    "text_baseline: sequence = one without a prompt, must be one that begins with a "
                    "prompt given to add_prompt"));
     CHECK(contains(message_of<tq::invalid_option>([&] { baseline.add_prompt({1}, {}); }),
-                   "baseline_prompt size = 0"));
+                   "text_baseline: prompt size = 0"));
     baseline.add_prompt({1}, {7, 7});  // the script is lost: a longer prompt than it expects
     baseline.add_prompt({1, 2, 3}, {7});
     baseline.add_prompt({1, 2}, {7, 7});

@@ -4,6 +4,7 @@
 //   language_model  a policy or baseline, with a LoRA adapter or a prompt of its own
 //   text_baseline   a baseline with another vocabulary than the policy's
 //   reward_head     a linear reward head on a trunk
+//   text_reward     a reward with another vocabulary than the policy's
 //   utf8_stream     text from tokens as they come
 //   set_log         shows llama.cpp's own log
 
@@ -13,4 +14,5 @@
 #include "reward_head.hpp"
 #include "sentence_embedder.hpp"
 #include "text_baseline.hpp"
+#include "text_reward.hpp"
 #include "utf8.hpp"

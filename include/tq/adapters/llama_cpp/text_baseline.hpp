@@ -18,6 +18,7 @@
 #include "../../rollout/engine.hpp"
 #include "model.hpp"
 #include "pieces.hpp"
+#include "prompt_pairs.hpp"
 
 namespace tq::llama_cpp {
 
@@ -73,8 +74,7 @@ public:
     /// baseline's tokens. Of several that match, the longest holds.
     /// Throws invalid_option if baseline_prompt is empty.
     void add_prompt(token_list policy_prompt, token_list baseline_prompt) {
-        check_option(!baseline_prompt.empty(), "text_baseline", "baseline_prompt size", 0, ">= 1");
-        prompts_.push_back({std::move(policy_prompt), std::move(baseline_prompt)});
+        prompts_.add(std::move(policy_prompt), std::move(baseline_prompt));
     }
     void clear_prompts() noexcept { prompts_.clear(); }
 
@@ -96,10 +96,6 @@ public:
     [[nodiscard]] const model& source() const { return baseline_.source(); }
 
 private:
-    struct prompt_pair {
-        token_list policy, baseline;
-    };
-
     /// A request while it is worked on.
     struct continuation {
         const rollout_request* request;
@@ -116,27 +112,15 @@ private:
         }
     };
 
-    [[nodiscard]] const prompt_pair& prompt_of(token_view sequence) const {
-        const prompt_pair* best = nullptr;
-        for (const prompt_pair& pair : prompts_)
-            if (pair.policy.size() <= sequence.size() &&
-                std::ranges::equal(pair.policy, sequence.first(pair.policy.size())) &&
-                (best == nullptr || pair.policy.size() > best->policy.size()))
-                best = &pair;
-        check_option(best != nullptr, "text_baseline", "sequence", "one without a prompt",
-                     "one that begins with a prompt given to add_prompt");
-        return *best;
-    }
-
     [[nodiscard]] continuation begin(const rollout_request& request) const {
-        const prompt_pair& prompt = prompt_of(request.sequence);
+        const detail::prompt_pair& prompt = prompts_.of(request.sequence);
         std::string answer;
         for (const token_id token : request.sequence.subspan(prompt.policy.size()))
             answer += policy_.piece(token);
         const token_list spelled = pieces_.tokenize(answer);
         const bool heals = options_.healing && request.max_tokens > 0;
         const auto kept = static_cast<std::ptrdiff_t>(heals ? healthy(spelled) : spelled.size());
-        continuation result{.request = &request, .tokens = prompt.baseline};
+        continuation result{.request = &request, .tokens = prompt.other};
         result.tokens.insert(result.tokens.end(), spelled.begin(), spelled.begin() + kept);
         result.dropped.assign(spelled.begin() + kept, spelled.end());
         result.known = pieces_.text(result.dropped);
@@ -235,7 +219,7 @@ private:
     detail::piece_table policy_pieces_, pieces_;
     Model baseline_;
     text_baseline_options options_;
-    std::vector<prompt_pair> prompts_;
+    detail::prompt_pairs prompts_{"text_baseline"};
     std::vector<float> masked_;  // [the baseline's vocabulary]
 };
 
