@@ -69,6 +69,20 @@ struct spread {
     [[nodiscard]] double mean() const { return squares / static_cast<double>(count); }
 };
 
+/// The values of the root's tokens, but those whose weights have a heavy tail.
+void add_reliable(spread& z, const std::vector<tq::value_estimate>& values,
+                  const node_values& truth, const tree& world) {
+    for (std::size_t i = 0; i < values.size(); ++i)
+        if (!values[i].weights || values[i].weights->k_hat < 0.5)
+            z.add(values[i], truth[world.child(0, i)]);
+}
+
+void check_honest(const spread& z) {
+    REQUIRE(z.count > 50);
+    CHECK(z.mean() > 0.7);
+    CHECK(z.mean() < 1.5);
+}
+
 }  // namespace
 
 TEST_CASE("indirect_transfer: implicit weights find the enumerated Q, whatever the baseline") {
@@ -83,13 +97,9 @@ TEST_CASE("indirect_transfer: implicit weights find the enumerated Q, whatever t
         const node_values truth =
             importance_value(world, w.baseline, w.log_weights, w.world.rewards);
         const auto values = ask(value, root_of(world, number), all_tokens(world));
-        for (std::size_t i = 0; i < values.size(); ++i)
-            if (!values[i].weights || values[i].weights->k_hat < 0.5)
-                z.add(values[i], truth[world.child(0, i)]);
+        add_reliable(z, values, truth, world);
     }
-    REQUIRE(z.count > 50);
-    CHECK(z.mean() > 0.7);
-    CHECK(z.mean() < 1.5);
+    check_honest(z);
 }
 
 TEST_CASE(
@@ -181,13 +191,9 @@ TEST_CASE("soft_transfer: any baseline's rollouts give the soft value") {
         CHECK(value.beta() == w.world.beta);
         const node_values truth = soft_value(world, w.world.sft, w.world.rewards, w.world.beta);
         const auto values = ask(value, root_of(world, number), all_tokens(world));
-        for (std::size_t i = 0; i < values.size(); ++i)
-            if (!values[i].weights || values[i].weights->k_hat < 0.5)
-                z.add(values[i], truth[world.child(0, i)]);
+        add_reliable(z, values, truth, world);
     }
-    REQUIRE(z.count > 50);
-    CHECK(z.mean() > 0.7);
-    CHECK(z.mean() < 1.5);
+    check_honest(z);
 }
 
 TEST_CASE("mixture: rollouts know the log-probability of the mixture; shares are kept") {
