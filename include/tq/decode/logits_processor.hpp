@@ -1,0 +1,128 @@
+#pragma once
+// logits_processor: the tilt for engines that have a loop of their own.
+
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <memory>
+#include <span>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "../core/error.hpp"
+#include "../kernels/log_sum_exp.hpp"
+#include "decoder.hpp"
+
+namespace tq {
+
+/// What becomes of the tokens that are no candidates.
+enum class outside {
+    mask,  ///< forbidden: -inf (the decoder's own rule)
+    keep,  ///< they keep their probabilities; the candidates share out what they had together
+};
+
+namespace detail {
+
+/// A policy whose rows somebody else has computed.
+class given_logits {
+public:
+    void give(std::span<const logits_view> rows) noexcept { rows_ = rows; }
+    [[nodiscard]] std::size_t vocab_size() const noexcept {
+        return rows_.empty() ? 0 : rows_.front().size();
+    }
+    [[nodiscard]] std::span<const logits_view> next_logits(std::span<const token_view>) const {
+        return rows_;
+    }
+
+private:
+    std::span<const logits_view> rows_;
+};
+
+}  // namespace detail
+
+/// Tilts rows of logits in place, so that their softmax is the tilted distribution: a callable for any
+/// engine that lets its users change logits before it samples.
+///
+///     tq::logits_processor steer{q, {.alpha = 0.1, .top_k = 8}};       // q: any action value
+///     steer(logits, {.sequence = ids, .prompt_size = n, .tokens_left = 32, .end_tokens = eos});
+///
+/// The candidates are the top_k largest logits. `sequence` is prompt and answer so far; `tokens_left` is
+/// how long the answer may still get: look-ahead must end where the answer will. Several rows together
+/// share the model calls of their look-ahead. Where the engine lets tq pick the token as well, pick()
+/// can race and saves most of the rollouts.
+///
+/// A row with NaN, or without a finite logit, throws backend_error; whatever the value throws passes
+/// through; rows are then as they were. Values: an lvalue is held by reference and must outlive the
+/// processor, an rvalue is moved in. One per thread.
+template <class Value>
+class logits_processor {
+public:
+    /// Throws invalid_option if an option is out of range.
+    explicit logits_processor(Value&& value, decode_options options = {},
+                              outside others = outside::mask)
+        : given_{std::make_unique<detail::given_logits>()},
+          decoder_{*given_, std::forward<Value>(value), std::move(options)},
+          others_{others} {}
+
+    /// Throws invalid_option unless race is exhaustive: logits need the Q of every candidate.
+    void operator()(std::span<float> logits, const decode_state& state) {
+        (*this)(std::span{&logits, 1}, std::span{&state, 1});
+    }
+
+    /// Row i belongs to states[i].
+    void operator()(std::span<const std::span<float>> rows, std::span<const decode_state> states) {
+        check_option(decoder_.options().race == race_mode::exhaustive, "logits_processor", "race",
+                     static_cast<int>(decoder_.options().race),
+                     "exhaustive where logits are wanted; pick() can race");
+        const std::vector<logits_view> views(rows.begin(), rows.end());
+        const std::vector<step> steps = pick(std::span<const logits_view>{views}, states);
+        for (std::size_t i = 0; i < rows.size(); ++i) write(steps[i].distribution, rows[i]);
+    }
+
+    /// The decoder's own decision by these logits, which stay as they are.
+    [[nodiscard]] step pick(logits_view logits, const decode_state& state) {
+        return std::move(pick(std::span{&logits, 1}, std::span{&state, 1}).front());
+    }
+    [[nodiscard]] std::vector<step> pick(std::span<const logits_view> rows,
+                                         std::span<const decode_state> states) {
+        check_option(rows.size() == states.size(), "logits_processor", "rows", rows.size(),
+                     "as many as states, " + std::to_string(states.size()));
+        for (const logits_view row : rows)
+            check_option(!row.empty() && row.size() == rows.front().size(), "logits_processor",
+                         "row size", row.size(), "that of the vocabulary, >= 1, in every row");
+        given_->give(rows);
+        return decoder_.next(states);
+    }
+
+    [[nodiscard]] const decode_options& options() const noexcept { return decoder_.options(); }
+
+private:
+    void write(const tilted_distribution& tilted, std::span<float> row) const {
+        constexpr float forbidden = -std::numeric_limits<float>::infinity();
+        const double temperature = decoder_.options().temperature;
+        const double together = log_sum_exp(std::span<const double>{tilted.log_prior});
+        std::vector<double> changed;
+        for (std::size_t i = 0; i < tilted.size(); ++i) {
+            const double logit = row[static_cast<std::size_t>(tilted.tokens[i])];
+            changed.push_back(logit / temperature + tilted.log_p[i] + together -
+                              tilted.log_prior[i]);
+        }
+        if (others_ == outside::mask)
+            for (float& logit : row) logit = forbidden;
+        else if (temperature != 1)
+            for (float& logit : row) logit = static_cast<float>(logit / temperature);
+        for (std::size_t i = 0; i < tilted.size(); ++i)
+            row[static_cast<std::size_t>(tilted.tokens[i])] = static_cast<float>(changed[i]);
+    }
+
+    std::unique_ptr<detail::given_logits> given_;  // the decoder has its address
+    decoder<detail::given_logits&, Value> decoder_;
+    outside others_;
+};
+
+template <class Value>
+logits_processor(Value&&, decode_options = {}, outside = outside::mask) -> logits_processor<Value>;
+
+}  // namespace tq
