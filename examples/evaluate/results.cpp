@@ -170,7 +170,8 @@ json summary_of(const method_data& data, const method_data& against,
 }
 
 /// The rewards of best-of-n, prompt by prompt, at a cost: interpolated between the n's that were run, in
-/// the logarithm of the cost; beyond them that of the nearest.
+/// the logarithm of the cost; beyond them that of the nearest. One that a cheaper one beats (of another
+/// proposer, say) does not count.
 std::optional<std::vector<double>> best_of_n_at(const std::vector<method_data>& data, double cost) {
     std::vector<std::pair<double, std::vector<double>>> known;
     for (const method_data& d : data)
@@ -178,6 +179,11 @@ std::optional<std::vector<double>> best_of_n_at(const std::vector<method_data>& 
             known.emplace_back(d.model_tokens_per_token(), d.reward());
     if (known.empty()) return {};
     std::ranges::sort(known, {}, [](const auto& entry) { return entry.first; });
+    double most = -std::numeric_limits<double>::infinity();
+    std::erase_if(known, [&](const auto& entry) {
+        const double mean = tq::mean_estimate(entry.second).q;
+        return !(mean > std::exchange(most, std::max(most, mean)));
+    });
     if (cost <= known.front().first) return known.front().second;
     for (std::size_t i = 1; i < known.size(); ++i) {
         if (cost > known[i].first) continue;

@@ -5,6 +5,7 @@
 //   text_baseline   a baseline with another vocabulary than the policy's
 //   reward_head     a linear reward head on a trunk
 //   text_reward     a reward with another vocabulary than the policy's
+//   make_sampler    the tilt as a sampler in a llama.cpp chain
 //   utf8_stream     text from tokens as they come
 //   set_log         shows llama.cpp's own log
 
@@ -12,6 +13,7 @@
 #include "log.hpp"
 #include "model.hpp"
 #include "reward_head.hpp"
+#include "sampler.hpp"
 #include "sentence_embedder.hpp"
 #include "text_baseline.hpp"
 #include "text_reward.hpp"

@@ -11,6 +11,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "../../core/error.hpp"
 #include "../../core/token.hpp"
@@ -35,6 +36,18 @@ public:
     /// Throws invalid_option if `path` is not a GGUF file that llama.cpp can load.
     explicit model(const std::string& path, model_options options = {})
         : state_{load(path, options)} {}
+
+    /// A model that other code has loaded. It is not freed; it must outlive this and its copies.
+    /// Throws invalid_option if `weights` is null.
+    [[nodiscard]] static model borrowed(llama_model* weights) {
+        check_option(weights != nullptr, "model", "weights", "null", "a loaded model");
+        auto loaded = std::make_shared<state>();
+        loaded->path = "(a model that was loaded elsewhere)";
+        loaded->weights = weights;
+        loaded->owned = false;
+        read_vocabulary(*loaded);
+        return model{std::move(loaded)};
+    }
 
     /// The tokens of `text` (UTF-8).
     [[nodiscard]] token_list tokenize(std::string_view text, tokenize_options options = {}) const {
@@ -143,15 +156,18 @@ private:
         state(const state&) = delete;
         state& operator=(const state&) = delete;
         ~state() {
-            if (weights != nullptr) llama_model_free(weights);
+            if (owned && weights != nullptr) llama_model_free(weights);
         }
 
         std::string path;
         llama_model* weights = nullptr;
+        bool owned = true;
         const llama_vocab* vocab = nullptr;
         std::size_t vocab_size = 0;
         token_list end_tokens;
     };
+
+    explicit model(std::shared_ptr<const state> loaded) : state_{std::move(loaded)} {}
 
     static std::shared_ptr<const state> load(const std::string& path, model_options options) {
         check_option(options.gpu_layers >= 0, "model", "gpu_layers", options.gpu_layers,
