@@ -99,8 +99,7 @@ void judge_pairs(const config& c, const std::vector<std::string>& prompts, const
 void perplexities(const config& c, const std::vector<std::string>& prompts,
                   const std::map<answer_key, answer>& answers, std::size_t threads,
                   std::map<answer_key, measures>& result) {
-    const tq::llama_cpp::model weights{c.model.empty() ? demo_defaults::model()
-                                                       : demo_defaults::model_path(c.model)};
+    const tq::llama_cpp::model weights{demo_defaults::model_path(c.model)};
     tq::llama_cpp::language_model policy{weights, {.threads = threads}};
     std::vector<tq::token_list> starts;
     for (const std::string& prompt : prompts)

@@ -34,7 +34,7 @@ public:
     models(const config& c, const std::vector<std::string>& texts, std::size_t threads)
         : threads_{threads},
           options_{.gpu_layers = static_cast<int>(c.gpu_layers)},
-          weights{load(c.model.empty() ? demo_defaults::model() : c.model)},
+          weights{load(c.model)},
           policy{weights, context("", 1)},
           trunk_{c.reward_model.empty() ? weights : load(c.reward_model)},
           reward_head_{trunk_, head(c), context("", 1)},

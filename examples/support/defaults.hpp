@@ -49,8 +49,9 @@ namespace demo_defaults {
 [[nodiscard]] inline bool is_model_name(const std::string& name) {
     return name == "smollm2-135m-instruct" || name == "gemma-3-270m";
 }
-/// The file of a model: of one by that name, else the name itself.
+/// The file of a model: of one by that name, of the demo's if it is empty, else the name itself.
 [[nodiscard]] inline std::string model_path(const std::string& name) {
+    if (name.empty()) return model();
     if (!is_model_name(name)) return name;
     return name == "gemma-3-270m" ? other_model() : model();
 }

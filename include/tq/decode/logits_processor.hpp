@@ -1,7 +1,6 @@
 #pragma once
 // logits_processor: the tilt for engines that have a loop of their own.
 
-#include <cmath>
 #include <cstddef>
 #include <limits>
 #include <memory>

@@ -4,17 +4,18 @@
 #include <llama.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <exception>
 #include <limits>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "../../core/error.hpp"
 #include "../../decode/any_action_value.hpp"
+#include "../../decode/generation.hpp"
 #include "../../decode/logits_processor.hpp"
 #include "model.hpp"
 
@@ -40,22 +41,15 @@ namespace detail {
 /// A llama_sampler's context.
 class sampler_state {
 public:
-    sampler_state(const model& policy, any_action_value value, const sampler_options& options)
-        : options_{options},
-          end_tokens_{options.decode.end_tokens},
-          row_(policy.vocab_size(), forbidden),
+    /// `options` name the end tokens.
+    sampler_state(std::size_t vocab_size, any_action_value value, sampler_options options)
+        : options_{std::move(options)},
+          row_(vocab_size, forbidden),
           value_{std::move(value)},
-          processor_{value_, decode_options_of(options)} {
-        if (end_tokens_.empty())
-            end_tokens_.assign(policy.end_tokens().begin(), policy.end_tokens().end());
-    }
+          processor_{value_, decode_options_of(options_)} {}
     /// The same, in the same place of the same answer. It shares the value.
     sampler_state(const sampler_state& other)
-        : options_{other.options_},
-          end_tokens_{other.end_tokens_},
-          row_(other.row_.size(), forbidden),
-          value_{other.value_},
-          processor_{value_, decode_options_of(other.options_)} {
+        : sampler_state{other.row_.size(), other.value_, other.options_} {
         copy_progress(other);
     }
     sampler_state& operator=(const sampler_state&) = delete;
@@ -69,10 +63,7 @@ public:
     }
 
     void prime(token_view prompt, std::size_t index) {
-        check_option(!prompt.empty(), "sampler", "prompt size", 0, ">= 1");
-        for (const token_id token : prompt)
-            check_option(token >= 0 && static_cast<std::size_t>(token) < row_.size(), "sampler",
-                         "token", token, "in [0, " + std::to_string(row_.size()) + ")");
+        check_prompts({&prompt, 1}, row_.size(), "sampler");
         sequence_.assign(prompt.begin(), prompt.end());
         prompt_size_ = prompt.size();
         key_ = random_key{options_.decode.seed}.fold_in(index);
@@ -99,7 +90,7 @@ public:
             .prompt_size = prompt_size_,
             .tokens_left = std::max<std::size_t>(
                 1, options_.max_tokens - std::min(options_.max_tokens, emitted)),
-            .end_tokens = end_tokens_,
+            .end_tokens = options_.decode.end_tokens,
             .key = key_.fold_in(emitted),
             .answer_key = key_,
             .spent = 0,
@@ -161,7 +152,6 @@ private:
     }
 
     sampler_options options_;
-    token_list end_tokens_;
     token_list sequence_;  // prompt and answer so far
     std::size_t prompt_size_ = 0;
     random_key key_{};
@@ -258,14 +248,16 @@ inline void check_found(std::size_t found, const char* where) {
 ///
 /// Owned by the caller until it is added to a chain. Throws invalid_option for options out of range.
 [[nodiscard]] inline llama_sampler* make_sampler(const model& policy, any_action_value value,
-                                                 const sampler_options& options = {}) {
+                                                 sampler_options options = {}) {
     check_option(options.max_tokens >= 1, "make_sampler", "max_tokens", options.max_tokens, ">= 1");
     check_option(options.max_candidates >= 1, "make_sampler", "max_candidates",
                  options.max_candidates, ">= 1");
     check_option(options.selects || options.decode.race == race_mode::exhaustive, "make_sampler",
                  "race", static_cast<int>(options.decode.race),
                  "exhaustive, or selects = true: other samplers need every candidate's Q");
-    auto state = std::make_unique<detail::sampler_state>(policy, std::move(value), options);
+    options.decode.end_tokens = chosen_end_tokens(options.decode.end_tokens, policy);
+    auto state = std::make_unique<detail::sampler_state>(policy.vocab_size(), std::move(value),
+                                                         std::move(options));
     llama_sampler* sampler = llama_sampler_init(detail::sampler_interface(), state.get());
     state.release();
     return sampler;
