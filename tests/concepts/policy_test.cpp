@@ -16,7 +16,12 @@ struct smallest {
     std::size_t vocab_size() { return 1; }
     rows next_logits(sequences) { return {}; }
 };
-struct in_vectors {  // an int and an owned vector convert
+struct in_vectors {  // an int and a vector that stays convert
+    int vocab_size() const { return 1; }
+    const std::vector<tq::logits_view>& next_logits(sequences) { return rows_; }
+    std::vector<tq::logits_view> rows_{};
+};
+struct in_passing_vectors {  // the rows would be gone before they are read
     int vocab_size() const { return 1; }
     std::vector<tq::logits_view> next_logits(sequences) { return {}; }
 };
@@ -65,6 +70,7 @@ TEST_CASE("policy: the models of this library and minimal models are accepted") 
 }
 
 TEST_CASE("policy: nearly-right models are rejected") {
+    STATIC_REQUIRE_FALSE(tq::policy<in_passing_vectors>);
     STATIC_REQUIRE_FALSE(tq::policy<no_vocab_size>);
     STATIC_REQUIRE_FALSE(tq::policy<text_vocab_size>);
     STATIC_REQUIRE_FALSE(tq::policy<no_next_logits>);

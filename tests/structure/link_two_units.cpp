@@ -1,6 +1,18 @@
-// Two translation units include all of tq and are linked together: nothing may be defined twice.
-#include <tq/tq.hpp>
+// Two translation units include all of tq, with different -m flags, and are linked together: nothing
+// is defined twice, and both decode the same.
+#include <cstdio>
 
-const char* version_in_second_unit();
+#include "decode_here.hpp"
 
-int main() { return version_in_second_unit()[0] == TQSTAR_VERSION_STRING[0] ? 0 : 1; }
+void decode_in_second_unit(std::vector<tq::token_id>& tokens, std::vector<double>& q);
+
+int main() {
+    const decoded here = decode_here();
+    std::vector<tq::token_id> tokens;
+    std::vector<double> q;
+    decode_in_second_unit(tokens, q);
+    if (here.tokens.size() != 4 || here.tokens != tokens || here.q != q) {
+        std::puts("the two translation units decode differently");
+        return 1;
+    }
+}

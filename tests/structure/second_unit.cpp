@@ -1,5 +1,10 @@
-#include <tq/tq.hpp>
+// Compiled with other -m flags than link_two_units.cpp where the processor allows.
+#include "decode_here.hpp"
 
-const char* version_in_second_unit();
+void decode_in_second_unit(std::vector<tq::token_id>& tokens, std::vector<double>& q);
 
-const char* version_in_second_unit() { return TQSTAR_VERSION_STRING; }
+void decode_in_second_unit(std::vector<tq::token_id>& tokens, std::vector<double>& q) {
+    decoded result = decode_here();
+    tokens = result.tokens;
+    q = result.q;
+}

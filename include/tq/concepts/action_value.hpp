@@ -25,6 +25,7 @@ struct value_estimate {
 
 /// One question: what are these candidates worth in this state?
 struct value_query {
+    /// The state s.
     decode_state state;
     token_view candidates;             ///< [n], distinct
     std::span<value_estimate> values;  ///< [n], to be filled
@@ -47,7 +48,9 @@ concept action_value = requires(Value& value, std::span<const value_query> queri
 
 /// Some rollouts of one candidate: numbers first, first + 1, ... up to rewards.size() of them.
 struct rollout_query {
+    /// The state s.
     decode_state state;
+    /// The candidate z.
     token_id candidate = 0;
     std::size_t first = 0;      ///< which rollout comes first
     std::span<double> rewards;  ///< [count >= 1], to be filled; NaN = not there (yet)
@@ -114,6 +117,7 @@ constexpr bool explain_action_value() {
 
 /// Q = 0 for everything: decoding with it is the frozen anchor model itself.
 struct zero_value {
+    /// Models action_value.
     void evaluate(std::span<const value_query> queries) const noexcept {
         for (const value_query& query : queries)
             for (value_estimate& value : query.values) value = {.q = 0, .standard_error = 0};

@@ -19,8 +19,9 @@ namespace tq {
 ///  2. `next_logits(sequences)` takes n >= 1 sequences, each non-empty and of tokens in [0, V), and
 ///     returns n rows in the same order; row i holds V raw (unnormalised) logits of the token that
 ///     follows sequences[i]. -inf forbids a token; NaN is an error that the caller reports.
-///  3. Rows are views: they stay valid until the next non-const call on the same object. Rows of
-///     equal sequences may be the same memory.
+///  3. Rows are views, and so is what holds them (a span, or a reference to a member): both stay
+///     valid until the next non-const call on the same object. Rows of equal sequences may be the
+///     same memory.
 ///  4. It is a pure function: the same sequence gives the same row, whatever came before and
 ///     whatever else is in the batch (engines may add float noise; they should say how much).
 ///     Prefix caching is the model's own business; successive calls share long prefixes.
@@ -34,6 +35,7 @@ template <class Model>
 concept policy = requires(Model& model, std::span<const token_view> sequences) {
     { model.vocab_size() } -> std::convertible_to<std::size_t>;
     { model.next_logits(sequences) } -> std::convertible_to<std::span<const logits_view>>;
+    requires std::ranges::borrowed_range<decltype(model.next_logits(sequences))>;
 };
 
 namespace detail {
@@ -59,8 +61,15 @@ constexpr bool explain_policy() {
     if constexpr (detail::has_vocab_size<Model> && detail::has_next_logits<Model>)
         static_assert(policy<Model>,
                       "tq: `next_logits` of a policy must return a "
-                      "std::span<const tq::logits_view>, one row for each sequence");
+                      "std::span<const tq::logits_view>, one row for each sequence, or a reference "
+                      "to a container of them, not one that is gone after the call");
     return policy<Model>;
+}
+
+/// The number of tokens in a model's vocabulary, whatever integer the model states it in.
+template <class Model>
+[[nodiscard]] std::size_t vocab_size_of(Model& model) {
+    return static_cast<std::size_t>(model.vocab_size());
 }
 
 /// The end tokens a model knows of; none if it does not say.

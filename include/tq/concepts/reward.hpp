@@ -18,7 +18,9 @@ namespace tq {
 
 /// The interval a reward's values lie in, lo <= hi.
 struct reward_range {
+    /// Lower end.
     double lo = -std::numeric_limits<double>::infinity();
+    /// Upper end.
     double hi = std::numeric_limits<double>::infinity();
 };
 
@@ -113,7 +115,9 @@ void score_answers(Judge& judge, std::span<const answer_view> answers, std::span
 /// Gives a reward of class type a range it does not state itself: `bounded{judge, {0, 1}}`.
 template <class Judge>
 struct bounded : Judge {
+    /// The same reward with a range; every value is checked against it.
     bounded(Judge judge, reward_range range) : Judge{std::move(judge)}, range_{range} {}
+    /// What every value lies in.
     [[nodiscard]] reward_range range() const noexcept { return range_; }
 
 private:

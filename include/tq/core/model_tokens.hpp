@@ -13,15 +13,18 @@ struct model_tokens {
     std::size_t baseline = 0;  ///< rollouts
     std::size_t reward = 0;    ///< judging them
 
+    /// Of all models.
     [[nodiscard]] constexpr std::size_t total() const noexcept {
         return policy + baseline + reward;
     }
+    /// Adds field by field.
     constexpr model_tokens& operator+=(const model_tokens& other) noexcept {
         policy += other.policy;
         baseline += other.baseline;
         reward += other.reward;
         return *this;
     }
+    /// All fields equal.
     friend constexpr bool operator==(const model_tokens&, const model_tokens&) = default;
 };
 

@@ -35,6 +35,7 @@ namespace tq {
 /// A node in the tree of random numbers. A value: copy it freely, share it between threads.
 class random_key {
 public:
+    /// The root of a tree of numbers.
     constexpr explicit random_key(std::uint64_t seed = 0) noexcept : key_{seed} {}
 
     /// The key of a sub-decision. Different coordinates give statistically independent keys.
@@ -57,7 +58,9 @@ public:
         return -std::log(-std::log(uniform(index)));
     }
 
+    /// The key itself.
     [[nodiscard]] constexpr std::uint64_t value() const noexcept { return key_; }
+    /// Equal keys give equal numbers.
     friend constexpr bool operator==(random_key, random_key) = default;
 
 private:

@@ -21,7 +21,9 @@ struct decode_state {
     std::size_t spent = 0;        ///< model tokens that look-ahead has cost this answer so far
     double kl = 0;  ///< nats that the tilts have spent in this answer so far, over what they tilt
 
+    /// The prompt x.
     [[nodiscard]] token_view prompt() const noexcept { return sequence.first(prompt_size); }
+    /// The answer so far, y_<t.
     [[nodiscard]] token_view answer() const noexcept { return sequence.subspan(prompt_size); }
 };
 
@@ -39,11 +41,13 @@ struct trajectory {
     /// from; NaN = unknown, or nobody asked (sampling_rule::log_probabilities).
     double log_probability = std::numeric_limits<double>::quiet_NaN();
 
+    /// The continuation.
     [[nodiscard]] token_view tokens() const noexcept { return token_view{sequence}.subspan(start); }
 };
 
 /// What a reward judges: r(x, y).
 struct answer_view {
+    /// The prompt x.
     token_view prompt;
     token_view answer;      ///< end token left out; may be empty
     bool finished = false;  ///< true if the model ended it, false if it was cut
@@ -62,6 +66,7 @@ struct sampling_rule {
     /// gives every token a probability: temperature > 0, top_p = 1.
     bool log_probabilities = false;
 
+    /// True if there is nothing random.
     [[nodiscard]] bool greedy() const noexcept { return temperature == 0.0; }
 };
 

@@ -43,12 +43,14 @@ struct weight_summary {
     std::size_t unweighted = 0;  ///< of them: the weights were not used in the end
     std::size_t refused = 0;     ///< of them: there is no estimate, the candidate cannot be chosen
 
+    /// Counts one estimate.
     constexpr void add(const weight_diagnostics& weights) noexcept {
         ++estimates;
         collapsed += weights.collapsed;
         unweighted += !weights.refused && weights.used == weighting::unweighted;
         refused += weights.refused;
     }
+    /// Adds field by field.
     constexpr weight_summary& operator+=(const weight_summary& other) noexcept {
         estimates += other.estimates;
         collapsed += other.collapsed;
@@ -56,6 +58,7 @@ struct weight_summary {
         refused += other.refused;
         return *this;
     }
+    /// All fields equal.
     friend constexpr bool operator==(const weight_summary&, const weight_summary&) = default;
 };
 

@@ -30,8 +30,11 @@ public:
         any_action_value(Value&& value)  // NOLINT: converts as std::function does
         : value_{std::make_shared<model<Value>>(std::forward<Value>(value))} {}
 
+    /// Models action_value.
     void evaluate(std::span<const value_query> queries) { value_->evaluate(queries); }
+    /// What every value lies in.
     [[nodiscard]] reward_range range() const { return value_->range(); }
+    /// Model tokens that a rollout may cost, at most.
     [[nodiscard]] std::size_t cost(const decode_state& state) const { return value_->cost(state); }
 
 private:

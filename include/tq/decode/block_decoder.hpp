@@ -78,7 +78,9 @@ struct block_step {
     std::vector<double> q_error;     ///< [candidates] its standard error
     std::vector<double> log_p;       ///< [candidates] log-probability of each choice
 
+    /// What this step adds to the answer.
     [[nodiscard]] token_view emitted() const noexcept { return tokens; }
+    /// Divergence of the choice from what it tilts, in nats.
     [[nodiscard]] double tilt_kl() const noexcept { return kl; }
 };
 
@@ -103,6 +105,7 @@ class block_decoder {
     static_assert(explain_action_value<std::remove_reference_t<Value>>());
 
 public:
+    /// What one decision is.
     using step_type = block_step;
 
     /// Throws invalid_option if an option is out of range.
@@ -120,7 +123,7 @@ public:
                                                          std::size_t max_tokens,
                                                          std::size_t first_index = 0) {
         const std::vector<token_view> views(prompts.begin(), prompts.end());
-        check_prompts(views, proposer_.vocab_size(), "block_decoder");
+        check_prompts(views, vocab_size_of(proposer_), "block_decoder");
         return {*this, views, max_tokens, random_key{options_.seed}, first_index};
     }
 
@@ -137,7 +140,9 @@ public:
         return steps;
     }
 
+    /// What it was made with.
     [[nodiscard]] const block_options& options() const noexcept { return options_; }
+    /// Tokens that end an answer.
     [[nodiscard]] token_view end_tokens() const noexcept { return end_tokens_; }
 
 private:

@@ -31,12 +31,14 @@ namespace tq {
 template <class Policy, class Value, class Anchor = std::remove_reference_t<Policy>>
 class decoder {
 public:
+    /// What one decision is.
     using step_type = step;
 
     /// Throws invalid_option if an option is out of range.
     decoder(Policy&& policy, Value&& value, decode_options options = {})
         : scorer_{std::forward<Policy>(policy), std::forward<Value>(value), std::move(options)},
           end_tokens_{chosen_end_tokens(this->options().end_tokens, scorer_.policy())} {}
+    /// The same with the prior taken from `anchor`, which must outlive it.
     decoder(Policy&& policy, Value&& value, Anchor& anchor, decode_options options = {})
         : scorer_{std::forward<Policy>(policy), std::forward<Value>(value), anchor,
                   std::move(options)},
@@ -69,7 +71,9 @@ public:
     /// Time spent so far in kernels that look at whole rows of the policy or the anchor.
     [[nodiscard]] double kernel_seconds() const noexcept { return scorer_.kernel_seconds(); }
 
+    /// What it was made with.
     [[nodiscard]] const decode_options& options() const noexcept { return scorer_.options(); }
+    /// Tokens that end an answer.
     [[nodiscard]] token_view end_tokens() const noexcept { return end_tokens_; }
 
 private:
@@ -94,7 +98,7 @@ private:
     /// all the same is closed.
     [[nodiscard]] std::vector<step> race(std::span<const decode_state> states) {
         const bool wide = std::isfinite(width()) &&
-                          (options().widen || options().top_k >= scorer_.policy().vocab_size());
+                          (options().widen || options().top_k >= vocab_size_of(scorer_.policy()));
         std::vector<tilted_distribution> distributions =
             wide ? scorer_.propose_contenders(states, width()) : scorer_.propose(states);
         const std::vector<race_outcome> outcomes = run_race(states, distributions);
@@ -151,7 +155,7 @@ private:
 
     [[nodiscard]] generation<decoder> start(std::span<const token_view> prompts,
                                             std::size_t max_tokens, std::size_t first_index) {
-        check_prompts(prompts, scorer_.policy().vocab_size(), "decoder");
+        check_prompts(prompts, vocab_size_of(scorer_.policy()), "decoder");
         return {*this, prompts, max_tokens, random_key{options().seed}, first_index};
     }
 

@@ -42,8 +42,10 @@ inline void check_prompts(std::span<const token_view> prompts, std::size_t vocab
 template <class Decoder>
 class generation {
 public:
+    /// What one decision is.
     using step_type = typename Decoder::step_type;
 
+    /// Made by a decoder; max_tokens: of each answer.
     generation(Decoder& decoder, std::span<const token_view> prompts, std::size_t max_tokens,
                random_key seed, std::size_t first_index)
         : decoder_{&decoder},
@@ -74,12 +76,14 @@ public:
         return steps_;
     }
 
+    /// How many answers.
     [[nodiscard]] std::size_t size() const noexcept { return answers_.size(); }
 
     /// The tokens of answer `i` so far, end token left out.
     [[nodiscard]] token_view answer(std::size_t i) const noexcept {
         return token_view{answers_[i].sequence}.subspan(answers_[i].prompt_size);
     }
+    /// The prompt of answer `i`.
     [[nodiscard]] token_view prompt(std::size_t i) const noexcept {
         return token_view{answers_[i].sequence}.first(answers_[i].prompt_size);
     }

@@ -84,6 +84,7 @@ public:
     [[nodiscard]] step pick(logits_view logits, const decode_state& state) {
         return std::move(pick(std::span{&logits, 1}, std::span{&state, 1}).front());
     }
+    /// One token for each row, in the order of the rows; needs decode_options::race for a race.
     [[nodiscard]] std::vector<step> pick(std::span<const logits_view> rows,
                                          std::span<const decode_state> states) {
         check_option(rows.size() == states.size(), "logits_processor", "rows", rows.size(),
@@ -95,6 +96,7 @@ public:
         return decoder_.next(states);
     }
 
+    /// What it was made with.
     [[nodiscard]] const decode_options& options() const noexcept { return decoder_.options(); }
 
 private:

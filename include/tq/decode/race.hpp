@@ -304,6 +304,7 @@ template <sampled_value Value>
 struct race_outcome {
     std::size_t winner = 0;  ///< index in the distribution
     bool complete = false;   ///< every rollout of every candidate was done: Q is known throughout
+    /// How it went.
     race_report report = {};
 };
 

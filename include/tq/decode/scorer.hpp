@@ -54,9 +54,9 @@ public:
     /// if its vocabulary is of another size than the policy's.
     scorer(Policy&& policy, Value&& value, Anchor& anchor, decode_options options = {})
         : scorer{std::forward<Policy>(policy), std::forward<Value>(value), std::move(options)} {
-        check_option(anchor.vocab_size() == policy_.vocab_size(), "scorer", "anchor vocabulary",
-                     anchor.vocab_size(),
-                     "the policy's, " + std::to_string(policy_.vocab_size()) + " tokens");
+        check_option(vocab_size_of(anchor) == vocab_size_of(policy_), "scorer", "anchor vocabulary",
+                     vocab_size_of(anchor),
+                     "the policy's, " + std::to_string(vocab_size_of(policy_)) + " tokens");
         const bool is_policy =
             static_cast<const void*>(&anchor) == static_cast<const void*>(&policy_);
         anchor_ = is_policy ? nullptr : &anchor;
@@ -111,14 +111,18 @@ public:
         distribution.kl_prior = anchor_ ? divergence(distribution.log_prior) : distribution.kl;
     }
 
+    /// The distribution of one state.
     [[nodiscard]] tilted_distribution score(const decode_state& state) {
         return std::move(score(std::span{&state, 1}).front());
     }
 
+    /// What it was made with.
     [[nodiscard]] const decode_options& options() const noexcept { return options_; }
+    /// The policy it was given.
     [[nodiscard]] auto& policy() noexcept { return policy_; }
     /// Time spent in kernels so far: candidates and log-partitions of rows.
     [[nodiscard]] double kernel_seconds() const noexcept { return kernel_seconds_; }
+    /// The action value it was given.
     [[nodiscard]] auto& value() noexcept { return value_; }
 
 private:

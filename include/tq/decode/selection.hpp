@@ -16,9 +16,11 @@ namespace tq {
 /// The noise that turns an argmax into a draw: standard Gumbel for each token; nothing for the mode.
 class selection_noise {
 public:
+    /// Noise for one decision; none for argmax.
     selection_noise(tq::selection rule, random_key key) noexcept {
         if (rule == selection::sample) field_.emplace(key);
     }
+    /// The noise of one token.
     [[nodiscard]] double operator()(token_id token) const noexcept {
         return field_ ? (*field_)(token) : 0.0;
     }

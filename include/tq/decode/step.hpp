@@ -39,6 +39,7 @@ struct tilted_distribution {
     model_tokens spent;   ///< what it cost
     weight_summary weight_totals;  ///< of `weights`
 
+    /// How many candidates.
     [[nodiscard]] std::size_t size() const noexcept { return tokens.size(); }
 
     /// The Q that the tilt uses: shrunk, or as it was estimated.
@@ -74,6 +75,7 @@ struct race_report {
 
 /// One emitted token.
 struct step {
+    /// What was chosen.
     token_id token = 0;
     std::size_t choice = 0;    ///< its index in the distribution
     std::size_t position = 0;  ///< 0 = first token of the answer
@@ -86,6 +88,7 @@ struct step {
     model_tokens spent;      ///< what it cost
     weight_summary weights;  ///< how many estimates rest on importance weights, and how many failed
     race_report race;        ///< how it was decided
+    /// What it was chosen from.
     tilted_distribution distribution;
 
     /// What this step adds to the answer.

@@ -16,25 +16,38 @@ namespace tq {
 template <class Decoder>
 class token_stream {
 public:
+    /// Made by decoder::generate.
     explicit token_stream(generation<Decoder>&& generation) : generation_{std::move(generation)} {}
 
+    /// An input iterator; moves only.
     class iterator {
     public:
+        /// A step.
         using value_type = step;
+        /// As the standard asks.
         using difference_type = std::ptrdiff_t;
+        /// A single pass.
         using iterator_concept = std::input_iterator_tag;
 
+        /// Made by begin().
         explicit iterator(token_stream* stream) : stream_{stream} {}
+        /// Made by begin().
         iterator(iterator&&) = default;
+        /// Moves.
         iterator& operator=(iterator&&) = default;
 
+        /// The current step.
         [[nodiscard]] const step& operator*() const noexcept { return *stream_->current_; }
+        /// The current step.
         [[nodiscard]] const step* operator->() const noexcept { return stream_->current_; }
+        /// Computes the next step.
         iterator& operator++() {
             stream_->advance();
             return *this;
         }
+        /// Computes the next step.
         void operator++(int) { ++*this; }
+        /// True after the last step.
         [[nodiscard]] friend bool operator==(const iterator& it, std::default_sentinel_t) noexcept {
             return it.at_end();
         }
@@ -44,15 +57,21 @@ public:
         token_stream* stream_;
     };
 
+    /// Computes the first step.
     [[nodiscard]] iterator begin() {
         if (!started_) advance();
         return iterator{this};
     }
+    /// After the last step.
     [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
+    /// The tokens so far.
     [[nodiscard]] token_view answer() const noexcept { return generation_.answer(0); }
+    /// True if the model ended the answer.
     [[nodiscard]] bool finished() const noexcept { return generation_.finished(0); }
+    /// Divergence from the policy so far, in nats.
     [[nodiscard]] double kl() const noexcept { return generation_.kl(0); }
+    /// How the importance weights went.
     [[nodiscard]] weight_summary weights() const noexcept { return generation_.weights(0); }
 
 private:

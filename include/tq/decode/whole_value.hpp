@@ -16,11 +16,16 @@ namespace tq {
 template <bounded_value Value>
 class whole_value {
 public:
+    /// Holds a reference.
     explicit whole_value(Value& value) noexcept : value_{&value} {}
 
+    /// Models action_value.
     void evaluate(std::span<const value_query> queries) { value_->evaluate(queries); }
+    /// One: the value itself.
     [[nodiscard]] std::size_t rollouts(const decode_state&, token_id) const noexcept { return 1; }
+    /// Model tokens that a rollout may cost, at most.
     [[nodiscard]] std::size_t cost(const decode_state& state) const { return value_->cost(state); }
+    /// What every value lies in.
     [[nodiscard]] reward_range range() const { return value_->range(); }
 
     /// Models sampled_value: `rewards` are Q values.
@@ -40,6 +45,7 @@ public:
         }
     }
 
+    /// What is known of the candidate.
     [[nodiscard]] value_estimate combine(const decode_state& state, token_id candidate,
                                          std::span<const double>) const {
         for (const entry& known : known_)

@@ -26,6 +26,7 @@ enum class collapse_action {
 
 /// Options of estimates from weighted rollouts.
 struct weight_options {
+    /// How weights become an estimate.
     weighting form = weighting::self_normalised;
 
     /// The default rule, for self_normalised: weights that leave fewer effective rollouts than a

@@ -37,7 +37,10 @@ struct paired_difference {
 
 /// How often one method is better than another on the same prompts.
 struct win_rates {
-    double win = 0, tie = 0, loss = 0;  ///< shares, sum 1
+    double win = 0;   ///< share of prompts where it is better; the three sum to 1
+    double tie = 0;   ///< share where neither is
+    double loss = 0;  ///< share where it is worse
+    /// Share of wins and ties, in [0, 1].
     [[nodiscard]] double win_tie() const noexcept { return win + tie; }
 };
 

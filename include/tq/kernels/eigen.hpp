@@ -6,7 +6,11 @@
 // translation units built with different -m flags never share one of tq's symbols, and no Eigen type
 // appears in a signature.
 
+// <resolv.h>, which HTTP libraries include, defines _res, and Eigen has parameters of that name.
+#pragma push_macro("_res")
+#undef _res
 #include <Eigen/Core>
+#pragma pop_macro("_res")
 #include <span>
 
 #include "../config.hpp"

@@ -35,6 +35,7 @@ namespace tq::inline TQSTAR_KERNEL_ABI {
 /// threads: one sampler per thread.
 class row_sampler {
 public:
+    /// rule: as sampling_rule. min_p in [0, 1): tokens below min_p times the likeliest are left out; 0 = none.
     explicit row_sampler(sampling_rule rule, double min_p = 0.0) noexcept
         : rule_{rule},
           min_p_{min_p} {}

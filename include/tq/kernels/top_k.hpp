@@ -15,8 +15,11 @@ namespace tq::inline TQSTAR_KERNEL_ABI {
 
 /// A token and its raw logit.
 struct scored_token {
+    /// Which token.
     token_id token = 0;
+    /// Its raw logit.
     float logit = 0;
+    /// Both fields equal.
     friend constexpr bool operator==(scored_token, scored_token) = default;
 };
 

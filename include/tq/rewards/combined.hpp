@@ -26,6 +26,7 @@ namespace tq {
 /// a term share the reward.
 class reward_term {
 public:
+    /// name: for reports. weight: finite.
     template <class Judge>
     reward_term(std::string name, Judge&& judge, double weight = 1)
         : name_{std::move(name)},
@@ -34,7 +35,9 @@ public:
         static_assert(explain_reward<std::remove_reference_t<Judge>>());
     }
 
+    /// For reports.
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
+    /// Its factor, or its exponent in a product.
     [[nodiscard]] double weight() const noexcept { return weight_; }
 
     /// The reward's own range, infinite if it states none.
@@ -164,6 +167,7 @@ public:
             check_option(std::isfinite(term.weight()), where(), "weight of term " + term.name(),
                          term.weight(), "finite");
     }
+    /// Throws invalid_option for no terms, or a name twice.
     weighted_sum(std::initializer_list<reward_term> terms, double constant = 0)
         : weighted_sum{std::vector<reward_term>(terms), constant} {}
 
@@ -174,11 +178,13 @@ public:
         return sum;
     }
 
+    /// values[i] = r(answers[i]).
     void score(std::span<const answer_view> answers, std::span<double> values) {
         score_with([&](std::span<const double> row) { return combine(row); }, answers, values);
     }
 
     // Added up in the order of combine(): rounding is monotone, so no value is outside.
+    /// What every value lies in.
     [[nodiscard]] reward_range range() const {
         reward_range sum{constant_, constant_};
         for (const reward_term& term : terms()) {
@@ -219,6 +225,7 @@ public:
                          "1, for a reward that does not state a range with lo >= 0");
         }
     }
+    /// Throws invalid_option for no terms, or a name twice.
     reward_product(std::initializer_list<reward_term> terms)
         : reward_product{std::vector<reward_term>(terms)} {}
 
@@ -230,10 +237,12 @@ public:
         return product;
     }
 
+    /// values[i] = r(answers[i]).
     void score(std::span<const answer_view> answers, std::span<double> values) {
         score_with([&](std::span<const double> row) { return combine(row); }, answers, values);
     }
 
+    /// What every value lies in.
     [[nodiscard]] reward_range range() const {
         reward_range product{1, 1};
         for (const reward_term& term : terms()) {

@@ -13,6 +13,7 @@ namespace tq {
 struct best_of_n_options {
     std::size_t n = 8;                                            ///< answers per prompt; >= 1
     sampling_rule proposal = {.temperature = 1.0, .top_p = 1.0};  ///< how they are drawn
+    /// Every random number is a function of it.
     std::uint64_t seed = 0;
     token_list end_tokens = {};  ///< empty = those that the proposer states
 };

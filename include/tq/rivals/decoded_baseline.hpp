@@ -29,6 +29,7 @@ namespace tq {
 template <class Decoder>
 class decoded_baseline {
 public:
+    /// The decoder is moved in.
     explicit decoded_baseline(Decoder decoder) : decoder_{std::move(decoder)} {}
 
     /// Models completer: all requests advance together.

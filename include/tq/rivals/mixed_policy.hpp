@@ -41,13 +41,16 @@ public:
           aligned_(std::forward<Aligned>(aligned)),
           weight_{weight} {
         check_option(std::isfinite(weight), "mixed_policy", "weight", weight, "finite");
-        check_option(base_.vocab_size() == aligned_.vocab_size(), "mixed_policy",
-                     "vocabulary of the aligned model", aligned_.vocab_size(),
-                     "that of the base, " + std::to_string(base_.vocab_size()) + " tokens");
+        check_option(vocab_size_of(base_) == vocab_size_of(aligned_), "mixed_policy",
+                     "vocabulary of the aligned model", vocab_size_of(aligned_),
+                     "that of the base, " + std::to_string(vocab_size_of(base_)) + " tokens");
     }
 
-    [[nodiscard]] std::size_t vocab_size() const { return base_.vocab_size(); }
+    /// Number of tokens.
+    [[nodiscard]] std::size_t vocab_size() const { return vocab_size_of(base_); }
+    /// Tokens that end an answer.
     [[nodiscard]] token_view end_tokens() const { return end_tokens_of(base_); }
+    /// Sequences that it likes to see in one call.
     [[nodiscard]] std::size_t max_batch() const {
         return std::min(max_batch_of(base_), max_batch_of(aligned_));
     }

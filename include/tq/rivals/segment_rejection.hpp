@@ -28,7 +28,9 @@ struct segment_rejection_options {
     double target = 1;          ///< reward that the whole answer should reach, r*; finite
     double start = 0.5;         ///< reward that the first segment should reach about, r0; finite
     double softness = 0.1;  ///< of the threshold, in units of the reward; (0, inf]. inf accepts all
+    /// How segments are drawn.
     sampling_rule proposal = {.temperature = 1.0, .top_p = 1.0};
+    /// Every random number is a function of it.
     std::uint64_t seed = 0;
     token_list end_tokens = {};  ///< empty = those that the proposer states
 };
@@ -65,6 +67,7 @@ class segment_rejection {
     static_assert(explain_reward<std::remove_reference_t<Judge>>());
 
 public:
+    /// What one decision is.
     using step_type = block_step;
 
     /// Throws invalid_option if an option is out of range.
@@ -81,7 +84,7 @@ public:
                                                              std::size_t max_tokens,
                                                              std::size_t first_index = 0) {
         const std::vector<token_view> views(prompts.begin(), prompts.end());
-        check_prompts(views, proposer_.vocab_size(), "segment_rejection");
+        check_prompts(views, vocab_size_of(proposer_), "segment_rejection");
         return {*this, views, max_tokens, random_key{options_.seed}, first_index};
     }
 
@@ -116,7 +119,9 @@ public:
         return steps;
     }
 
+    /// What it was made with.
     [[nodiscard]] const segment_rejection_options& options() const noexcept { return options_; }
+    /// Tokens that end an answer.
     [[nodiscard]] token_view end_tokens() const noexcept { return end_tokens_; }
 
 private:

@@ -29,6 +29,7 @@ struct speculative_rejection_options {
     /// least one stays. 0 = best-of-n.
     double rejected = 0.5;
     sampling_rule proposal = {.temperature = 1.0, .top_p = 1.0};  ///< how answers are drawn
+    /// Every random number is a function of it.
     std::uint64_t seed = 0;
     token_list end_tokens = {};  ///< empty = those that the proposer states
 };
@@ -64,6 +65,7 @@ class speculative_rejection {
     static_assert(explain_reward<std::remove_reference_t<Judge>>());
 
 public:
+    /// What one decision is.
     using step_type = block_step;
 
     /// Throws invalid_option if an option is out of range.
@@ -80,7 +82,7 @@ public:
     [[nodiscard]] generation<speculative_rejection> generate_all(
         std::span<const token_list> prompts, std::size_t max_tokens, std::size_t first_index = 0) {
         const std::vector<token_view> views(prompts.begin(), prompts.end());
-        check_prompts(views, proposer_.vocab_size(), "speculative_rejection");
+        check_prompts(views, vocab_size_of(proposer_), "speculative_rejection");
         return {*this, views, max_tokens, random_key{options_.seed}, first_index};
     }
 
@@ -97,7 +99,9 @@ public:
         return steps;
     }
 
+    /// What it was made with.
     [[nodiscard]] const speculative_rejection_options& options() const noexcept { return options_; }
+    /// Tokens that end an answer.
     [[nodiscard]] token_view end_tokens() const noexcept { return end_tokens_; }
 
 private:

@@ -14,8 +14,10 @@ namespace tq {
 /// key and the position.
 class token_draw {
 public:
+    /// The rule is not checked here.
     explicit token_draw(sampling_rule rule) noexcept : rule_{rule}, sampler_{rule} {}
 
+    /// As given.
     [[nodiscard]] const sampling_rule& rule() const noexcept { return rule_; }
 
     /// no_token if the row holds NaN or forbids every token.

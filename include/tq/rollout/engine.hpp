@@ -43,6 +43,7 @@ struct rollout_stats {
     [[nodiscard]] double occupancy() const noexcept {
         return slots == 0 ? 0 : static_cast<double>(rows) / static_cast<double>(slots);
     }
+    /// Adds field by field.
     rollout_stats& operator+=(const rollout_stats& other) noexcept {
         calls += other.calls;
         rows += other.rows;
@@ -62,7 +63,9 @@ concept rollout_observer = requires(Observer& observer, std::span<const std::siz
 
 /// Lets every rollout run.
 struct no_observer {
+    /// Nothing.
     void ended(std::span<const std::size_t>, std::span<const trajectory>) const noexcept {}
+    /// Always.
     [[nodiscard]] bool wanted(std::size_t) const noexcept { return true; }
 };
 
@@ -112,6 +115,7 @@ public:
         }
     }
 
+    /// How busy it was so far.
     [[nodiscard]] const rollout_stats& stats() const noexcept { return stats_; }
 
 private:

@@ -40,6 +40,7 @@ struct continuation_view {
     token_view sequence;    ///< everything, from the prompt on; the end token left out
     std::size_t start = 0;  ///< where the continuation begins; >= 1
     bool finished = false;  ///< an end token came after it
+    /// What ends an answer.
     token_view end_tokens;
 
     /// Rows of logits that its probability takes.

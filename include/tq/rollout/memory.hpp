@@ -28,8 +28,11 @@ public:
 
     /// What is known of a continuation; `finished` = it ends there.
     struct continuation {
+        /// What comes next.
         token_view tokens = {};
+        /// An end token comes after them.
         bool finished = false;
+        /// False if nothing is remembered.
         bool found = false;  // some rollout went through here
     };
 
@@ -52,10 +55,12 @@ public:
         return best;
     }
 
+    /// Keeps a rollout.
     void remember(const trajectory& rollout, random_key key) {
         if (known_.size() == capacity_) known_.pop_front();
         known_.emplace_back(key, rollout);
     }
+    /// Empties it.
     void forget() noexcept { known_.clear(); }
 
     /// Where answers end is part of the facts: with other end tokens than before, all is forgotten.

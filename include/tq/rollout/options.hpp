@@ -64,6 +64,7 @@ struct rollout_options {
     /// fresh: a remainder kept because its reward won is no fair sample any more.
     bool reuse = true;
 
+    /// True if rollouts are determined by their prefix and may be remembered.
     [[nodiscard]] bool remembers() const noexcept {
         return reuse && (sampling.greedy() || noise == rollout_noise::scenario);
     }

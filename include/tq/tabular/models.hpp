@@ -18,6 +18,7 @@ namespace tq::tabular {
 /// The tree must outlive it.
 class tree_policy {
 public:
+    /// pi: log-probabilities at the nodes.
     tree_policy(const tree& world, const log_policy& pi, std::size_t prompt_size = 1)
         : world_{&world},
           prompt_size_{prompt_size},
@@ -26,7 +27,9 @@ public:
         if (world.end_token() != tree::no_end) end_tokens_.push_back(world.end_token());
     }
 
+    /// Number of tokens.
     [[nodiscard]] std::size_t vocab_size() const noexcept { return world_->vocab_size(); }
+    /// Tokens that end an answer.
     [[nodiscard]] token_view end_tokens() const noexcept { return end_tokens_; }
 
     /// Models policy. An answer that is complete gets a flat row. Throws invalid_option for a
@@ -54,6 +57,7 @@ private:
 /// Node values as a tq reward; the tree must outlive it.
 class tree_reward {
 public:
+    /// rewards: of the leaves.
     tree_reward(const tree& world, node_values rewards)
         : world_{&world},
           rewards_{std::move(rewards)} {}
@@ -72,6 +76,7 @@ private:
 /// Exact node values as a tq action value; the tree must outlive it.
 class tree_value {
 public:
+    /// q: at the nodes [s, z].
     tree_value(const tree& world, node_values q) : world_{&world}, q_{std::move(q)} {}
 
     /// Models action_value.

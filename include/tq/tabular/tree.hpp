@@ -17,6 +17,7 @@ using node_id = std::size_t;
 /// tokens, or at the end token if there is one.
 class tree {
 public:
+    /// Answers end by length alone.
     static constexpr token_id no_end = -1;
 
     /// V >= 1, depth >= 1, at most 5 million nodes, end_token in [0, V) or no_end.
@@ -34,17 +35,26 @@ public:
             if (!is_leaf(node)) grow(node);
     }
 
+    /// Number of tokens.
     [[nodiscard]] std::size_t vocab_size() const noexcept { return vocab_size_; }
+    /// Tokens of an answer, at most.
     [[nodiscard]] std::size_t depth() const noexcept { return depth_; }
+    /// What ends an answer, or no_end.
     [[nodiscard]] token_id end_token() const noexcept { return end_token_; }
+    /// How many nodes.
     [[nodiscard]] std::size_t size() const noexcept { return nodes_.size(); }
+    /// The empty answer.
     [[nodiscard]] static constexpr node_id root() noexcept { return 0; }
 
+    /// Is the answer complete?
     [[nodiscard]] bool is_leaf(node_id node) const noexcept {
         return nodes_[node].depth == depth_ || (node != root() && nodes_[node].token == end_token_);
     }
+    /// Tokens of the prefix.
     [[nodiscard]] std::size_t depth_of(node_id node) const noexcept { return nodes_[node].depth; }
+    /// The prefix without its last token.
     [[nodiscard]] node_id parent(node_id node) const noexcept { return nodes_[node].parent; }
+    /// The last token of the prefix.
     [[nodiscard]] token_id token(node_id node) const noexcept { return nodes_[node].token; }
 
     /// The node after `token`; `node` must not be a leaf.

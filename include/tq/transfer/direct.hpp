@@ -86,6 +86,7 @@ public:
     /// The range of the reward, infinite if it states none.
     [[nodiscard]] reward_range range() const { return look_.range(); }
 
+    /// What it was made with.
     [[nodiscard]] const rollout_options& options() const noexcept { return look_.options(); }
 
     /// Of all rollouts so far.

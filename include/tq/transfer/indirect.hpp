@@ -71,6 +71,7 @@ public:
         return range;
     }
 
+    /// What it was made with.
     [[nodiscard]] const rollout_options& options() const noexcept {
         return rollouts_.look().options();
     }

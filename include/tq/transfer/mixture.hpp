@@ -24,6 +24,7 @@ namespace tq {
 /// A model of a mixture and how often rollouts come from it.
 template <class Model>
 struct component {
+    /// A policy or completer.
     Model model;
     double share;  ///< (0, inf); relative to the others'
 };
@@ -66,13 +67,15 @@ public:
         for (double& share : shares_) share /= sum;
         const std::size_t size = vocab_size();
         visit_all([&](auto& model, std::size_t j) {
-            check_option(model.vocab_size() == size, "mixture",
-                         "vocabulary of component " + std::to_string(j), model.vocab_size(),
+            check_option(vocab_size_of(model) == size, "mixture",
+                         "vocabulary of component " + std::to_string(j), vocab_size_of(model),
                          "that of the first, " + std::to_string(size) + " tokens");
         });
     }
 
-    [[nodiscard]] std::size_t vocab_size() const { return std::get<0>(models_).vocab_size(); }
+    /// Number of tokens.
+    [[nodiscard]] std::size_t vocab_size() const { return vocab_size_of(std::get<0>(models_)); }
+    /// Tokens that end an answer.
     [[nodiscard]] token_view end_tokens() const { return end_tokens_of(std::get<0>(models_)); }
     /// [components], sum 1.
     [[nodiscard]] std::span<const double> shares() const noexcept { return shares_; }

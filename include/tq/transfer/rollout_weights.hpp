@@ -26,6 +26,7 @@ struct judged_rollout {
     continuation_view continuation;  ///< what the baseline wrote of it
     double
         log_probability;  ///< of the continuation, under the law it was drawn from; NaN = unknown
+    /// Its reward.
     double reward;
 };
 
@@ -92,6 +93,7 @@ class implicit_weights {
     static_assert(explain_policy<std::remove_reference_t<Policy>>());
 
 public:
+    /// Do rollouts need their log-probability?
     static constexpr bool needs_log_probabilities = true;
 
     /// Throws invalid_option if an option is out of range.
@@ -104,6 +106,7 @@ public:
                      "temperature", options.temperature, "in [0.001, 1000]");
     }
 
+    /// Strength of the KL penalty, in units of the reward.
     [[nodiscard]] double beta() const noexcept { return options_.beta; }
 
     /// Models rollout_weights.
@@ -156,6 +159,7 @@ class explicit_weights {
     static_assert(explain_reward<std::remove_reference_t<BaseReward>>());
 
 public:
+    /// Do rollouts need their log-probability?
     static constexpr bool needs_log_probabilities = false;
 
     /// Throws invalid_option if an option is out of range.
@@ -167,6 +171,7 @@ public:
                          "in (0, inf)");
     }
 
+    /// Strength of the KL penalty, in units of the reward.
     [[nodiscard]] double beta() const noexcept { return options_.beta; }
 
     /// Models rollout_weights.
@@ -194,8 +199,10 @@ class reference_weights {
     static_assert(explain_reward<std::remove_reference_t<BaseReward>>());
 
 public:
+    /// Do rollouts need their log-probability?
     static constexpr bool needs_log_probabilities = false;
 
+    /// base_reward: what the baseline was aligned to.
     explicit reference_weights(BaseReward&& base_reward)
         : base_reward_(std::forward<BaseReward>(base_reward)) {}
 

@@ -71,7 +71,9 @@ public:
         return rollouts_.cost(state);
     }
 
+    /// Strength of the KL penalty, in units of the reward.
     [[nodiscard]] double beta() const noexcept { return rule_.beta; }
+    /// What it was made with.
     [[nodiscard]] const rollout_options& options() const noexcept {
         return rollouts_.look().options();
     }

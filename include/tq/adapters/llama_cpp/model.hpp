@@ -19,11 +19,13 @@
 
 namespace tq::llama_cpp {
 
+/// Options of model.
 struct model_options {
     int gpu_layers = 0;    ///< [0, inf); layers kept on the GPU; 0 = none
     bool use_mmap = true;  ///< map the file instead of reading it; false = read it into memory
 };
 
+/// Options of model::tokenize.
 struct tokenize_options {
     bool add_special = false;    ///< add the begin (end) token where the model wants one
     bool parse_special = false;  ///< read "<|im_start|>" and the like as one token
@@ -123,6 +125,7 @@ public:
                              state_->path};
     }
 
+    /// Number of tokens.
     [[nodiscard]] std::size_t vocab_size() const noexcept { return state_->vocab_size; }
 
     /// Every token that ends an answer.
@@ -145,6 +148,7 @@ public:
         return text;
     }
 
+    /// The file, or what the owner calls it.
     [[nodiscard]] const std::string& path() const noexcept { return state_->path; }
 
     /// llama.cpp's own handle; valid as long as a copy of this model lives.

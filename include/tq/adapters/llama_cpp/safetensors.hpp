@@ -52,13 +52,16 @@ namespace detail {
 
 /// A tensor's shape and its values, row-major.
 struct float_tensor {
+    /// Its dimensions.
     std::vector<std::size_t> shape;
+    /// Row-major.
     std::vector<float> values;
 };
 
 /// Every member throws invalid_option, naming the file and the fault.
 class safetensors_file {
 public:
+    /// Reads the header. Throws invalid_option for a file that is faulty.
     explicit safetensors_file(std::string path)
         : path_{std::move(path)},
           file_{path_, std::ios::binary} {
@@ -77,7 +80,9 @@ public:
         parse(read(8, static_cast<std::size_t>(header_size)));
     }
 
+    /// The file.
     [[nodiscard]] const std::string& path() const noexcept { return path_; }
+    /// Is there such a tensor?
     [[nodiscard]] bool has(const std::string& name) const { return entries_.contains(name); }
 
     /// A string of "__metadata__", or `otherwise` if it is not there.
@@ -103,6 +108,7 @@ public:
         return tensor;
     }
 
+    /// Throws invalid_option that names the file.
     [[noreturn]] void fail(const std::string& fault) const {
         throw invalid_option{"safetensors: " + path_ + ": " + fault};
     }

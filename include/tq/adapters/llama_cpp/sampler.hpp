@@ -21,6 +21,7 @@
 
 namespace tq::llama_cpp {
 
+/// Options of make_sampler.
 struct sampler_options {
     /// Of the decision: alpha, select, race, seed. top_k is max_candidates; leave temperature at 1, the
     /// chain has its own.

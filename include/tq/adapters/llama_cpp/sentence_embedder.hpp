@@ -21,6 +21,7 @@
 
 namespace tq::llama_cpp {
 
+/// Options of sentence_embedder.
 struct sentence_embedder_options {
     /// Tokens of a text, at most; [2, 2^20). What is longer is cut. 256 as sentence-transformers does
     /// for all-MiniLM-L6-v2.

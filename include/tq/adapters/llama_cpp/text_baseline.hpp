@@ -30,6 +30,7 @@ inline void check_same_vocabulary(const model& policy, const model& other, std::
                      " (a baseline with another one can be a text_baseline)");
 }
 
+/// Options of text_baseline.
 struct text_baseline_options {
     /// Token healing: where a longer token could begin, the end of the answer so far is read again,
     /// and the first tokens are drawn among those that begin with it. Without it a model that is
@@ -63,6 +64,7 @@ class text_baseline {
     static_assert(explain_policy<std::remove_reference_t<Model>>());
 
 public:
+    /// policy: whose tokens come in and go out.
     text_baseline(model policy, Model&& baseline, text_baseline_options options = {})
         : policy_{std::move(policy)},
           policy_pieces_{policy_},
@@ -76,6 +78,7 @@ public:
     void add_prompt(token_list policy_prompt, token_list baseline_prompt) {
         prompts_.add(std::move(policy_prompt), std::move(baseline_prompt));
     }
+    /// Forgets all prompts.
     void clear_prompts() noexcept { prompts_.clear(); }
 
     /// Models completer. Throws invalid_option for a sequence that no prompt of add_prompt begins; what

@@ -32,6 +32,7 @@ class text_reward {
     static_assert(explain_reward<std::remove_reference_t<Reward>>());
 
 public:
+    /// policy: whose tokens come in.
     text_reward(model policy, Reward&& reward)
         : policy_{std::move(policy)},
           reward_(std::forward<Reward>(reward)),
@@ -44,6 +45,7 @@ public:
     void add_prompt(token_list policy_prompt, token_list reward_prompt) {
         prompts_.add(std::move(policy_prompt), std::move(reward_prompt));
     }
+    /// Forgets all prompts.
     void clear_prompts() noexcept { prompts_.clear(); }
 
     /// True if nothing is translated, and no prompts are needed.

@@ -70,10 +70,12 @@ private:
 /// Turns an answer into text while it is being made.
 class utf8_stream {
 public:
+    /// source: the model whose tokens come.
     explicit utf8_stream(model source) : model_{std::move(source)} {}
 
     /// The text that `token` completes; may be empty.
     [[nodiscard]] std::string push(token_id token) { return buffer_.push(model_.piece(token)); }
+    /// What is left at the end: bytes of an unfinished character.
     [[nodiscard]] std::string finish() { return buffer_.finish(); }
 
 private:

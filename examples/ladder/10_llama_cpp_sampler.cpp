@@ -1,0 +1,59 @@
+// A llama.cpp program that has its own loop: TQ* is one more sampler in its chain.
+
+#include <llama.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <tq/adapters/llama_cpp/llama_cpp.hpp>
+#include <tq/tq.hpp>
+
+/// llama.cpp's own loop: 16 tokens from a chain.
+tq::token_list sample(llama_model* model, llama_sampler* chain, tq::token_list prompt) {
+    llama_context_params params = llama_context_default_params();
+    llama_context* context = llama_init_from_model(model, params);
+    tq::token_list answer;
+    llama_batch batch = llama_batch_get_one(prompt.data(), static_cast<int>(prompt.size()));
+    while (answer.size() < 16 && llama_decode(context, batch) == 0) {
+        answer.push_back(llama_sampler_sample(chain, context, -1));
+        batch = llama_batch_get_one(&answer.back(), 1);
+    }
+    llama_free(context);
+    return answer;
+}
+
+int main() try {
+    const char* path = std::getenv("TQ_MODEL");
+    if (path == nullptr) return std::puts("set TQ_MODEL to a SmolLM2-135M-Instruct GGUF file"), 2;
+    const std::string assets = TQSTAR_ASSETS_DIR;
+    tq::llama_cpp::set_log({});
+    llama_model* loaded = llama_model_load_from_file(path, llama_model_default_params());
+    const auto weights = tq::llama_cpp::model::borrowed(loaded);
+    const tq::token_list prompt = weights.chat_prompt("Tell me about your day.");
+
+    tq::llama_cpp::reward_head reward{weights, assets + "/valence_head.safetensors"};
+    tq::direct_transfer q{
+        tq::llama_cpp::language_model{weights, {.lora = assets + "/baseline_valence_dpo.gguf"}},
+        reward, {.horizon = 16}};
+    const auto reward_with_alpha = [&](double alpha) {
+        llama_sampler* chain = llama_sampler_chain_init(llama_sampler_chain_default_params());
+        llama_sampler_chain_add(chain, llama_sampler_init_top_k(8));
+        llama_sampler_chain_add(chain, tq::llama_cpp::make_sampler(
+                                           weights, q, {.decode = {.alpha = alpha}, .max_tokens = 16}));
+        llama_sampler_chain_add(chain, llama_sampler_init_greedy());
+        tq::llama_cpp::prime(chain, prompt);
+        const tq::token_list answer = sample(loaded, chain, prompt);
+        tq::llama_cpp::rethrow(chain);
+        llama_sampler_free(chain);
+        const tq::answer_view judged{prompt, answer};
+        double value = 0;
+        reward.score({&judged, 1}, {&value, 1});
+        return value;
+    };
+    const double plain = reward_with_alpha(1e9), steered = reward_with_alpha(0.05);
+    std::printf("reward rises: %s\n", steered > plain + 0.05 ? "yes" : "no");
+    std::fprintf(stderr, "plain %.3f, steered %.3f\n", plain, steered);
+} catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+}

@@ -1,0 +1,5 @@
+// expect: tq relies on IEEE infinities and NaN: compile without -ffast-math
+// flag: -ffast-math
+#include <tq/tq.hpp>
+
+int main() {}

@@ -1,0 +1,5 @@
+// expect: tq reports invalid options and failing models by exceptions: compile with exceptions on
+// flag: -fno-exceptions
+#include <tq/tq.hpp>
+
+int main() {}

@@ -1,0 +1,15 @@
+// Every header of tq whose libraries are there, and nothing else; see check_symbols.
+#include <tq/tq.hpp>
+
+#if __has_include(<nlohmann/json.hpp>)
+#include <tq/ext/json/json.hpp>
+#endif
+#if __has_include(<boost/math/tools/toms748_solve.hpp>)
+#include <tq/ext/boost/budget.hpp>
+#endif
+#if __has_include(<httplib.h>)
+#include <tq/adapters/http/http.hpp>
+#endif
+#if __has_include(<llama.h>)
+#include <tq/adapters/llama_cpp/llama_cpp.hpp>
+#endif
