@@ -10,7 +10,7 @@
 class letter_model {
 public:
     explicit letter_model(const std::string& text) : logits_(128, std::vector<float>(128)) {
-        std::vector<std::vector<float>> counts(128, std::vector<float>(128, 0.01F));
+        std::vector<std::vector<float>> counts(128, std::vector<float>(128, 1e-6F));
         for (std::size_t i = 1; i < text.size(); ++i) counts[index(text[i - 1])][index(text[i])]++;
         for (std::size_t a = 0; a < 128; ++a)
             for (std::size_t b = 0; b < 128; ++b) logits_[a][b] = std::log(counts[a][b]);
