@@ -4,7 +4,7 @@
 #include <tq/tq.hpp>
 
 int main() {
-    enum : tq::token_id { once, upon, a, time, stop };
+    enum : tq::token_id { once, stop = 4 };
     const char* word[] = {"once", "upon", "a", "time", "."};
     tq::tabular::bigram_model lm{
         {{0, 4, 0, 1, 0}, {0, 0, 4, 1, 0}, {1, 0, 0, 3, 0}, {2, 0, 0, 0, 2}, {3, 0, 2, 0, 0}}};
