@@ -166,11 +166,17 @@ std::map<std::string, timing> read_timings(const std::filesystem::path& file) {
     std::ifstream stream{file};
     for (std::string line; std::getline(stream, line);) {
         const json parsed = json::parse(line, nullptr, false);
-        if (!parsed.is_object()) continue;
-        timing& sum = sums[parsed.value("method", "")];
-        sum.seconds += parsed.value("seconds", 0.0);
-        sum.emitted += parsed.value("emitted", std::size_t{0});
-        sum.decoded += parsed.value("decoded", std::size_t{0});
+        try {
+            const timing one{.method = parsed.at("method"),
+                             .seconds = parsed.at("seconds"),
+                             .emitted = parsed.at("emitted"),
+                             .decoded = parsed.at("decoded")};
+            timing& sum = sums[one.method];
+            sum.seconds += one.seconds;
+            sum.emitted += one.emitted;
+            sum.decoded += one.decoded;
+        } catch (const json::exception&) {  // torn, or not ours: times are no results
+        }
     }
     return sums;
 }

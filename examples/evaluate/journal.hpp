@@ -73,7 +73,7 @@ struct timing {
     std::size_t emitted = 0, decoded = 0;  // tokens of the answers; tokens that went through models
 };
 void append_timing(const std::filesystem::path& file, const timing& timing);
-/// Sums by method; a torn last line is left out.
+/// Sums by method; lines that are torn or of another form are left out.
 [[nodiscard]] std::map<std::string, timing> read_timings(const std::filesystem::path& file);
 
 }  // namespace evaluation

@@ -154,6 +154,11 @@ TEST_CASE("tilt: enormous and infinite q act alike in every order, and never giv
     } while (std::next_permutation(order.begin(), order.end()));
 }
 
+TEST_CASE("tilt: beside the priors that engines mask with, the probabilities still sum to one") {
+    CHECK(close(mass(tilt({-1e30, -1e30}, {0, 0}, 0.5).log_p), 1, 1e-12));
+    CHECK(close(mass(tilt({-3e38, -3e38, -inf}, {1, 1, 5}, 0.1).log_p), 1, 1e-12));
+}
+
 TEST_CASE("tilt: log Z overflows where the largest q / alpha does, the probabilities do not") {
     const list log_pi{std::log(0.5), std::log(0.3), std::log(0.2)};
     CHECK(tilt(log_pi, {1e308, 0, 0}, 1e-6).log_z == inf);

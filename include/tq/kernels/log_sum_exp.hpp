@@ -100,7 +100,8 @@ private:
         const double before = offset_;
         reference_ = top_;
         limit_ = top_ + 2 / scale_;
-        in_range_ = std::abs(top_ * scale_) < 1e30F;
+        // The largest term is 2^(what rounding takes off the offset): beyond this it might be 0 or inf.
+        in_range_ = std::abs(top_ * scale_) < 1e9F;
         offset_ = lanes_->rounds_once ? static_cast<double>(top_ * scale_)
                                       : static_cast<double>(top_) * static_cast<double>(scale_);
         const double shrunk = first ? 1.0 : std::exp2(before - offset_);

@@ -85,6 +85,7 @@ private:
         const auto found =
             std::upper_bound(chunks_.begin(), chunks_.end(), target,
                              [](double value, const chunk& entry) { return value < entry.sum; });
+        if (found == chunks_.end()) return no_token;
         const double before = found == chunks_.begin() ? 0.0 : (found - 1)->sum;
 
         // Each level takes its share of its own sum, so that no rounding pushes u past an end.

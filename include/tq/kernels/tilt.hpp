@@ -44,9 +44,15 @@ inline double tilt(std::span<const double> log_pi, std::span<const double> q, do
         log_p[i] = excluded ? -inf : log_pi[i] + (std::isnan(below) ? -inf : below);
     }
     if (!possible) return -inf;
+    // The largest is taken out first: beside a prior of -1e30, as some engines mask with, the logarithm
+    // of a sum would be lost.
+    double largest = -inf;
+    for (const double value : log_p) largest = std::max(largest, value);
+    if (std::isinf(largest)) largest = 0;
+    for (double& value : log_p) value -= largest;
     const double log_z = log_sum_exp(std::span<const double>{log_p});
     for (double& value : log_p) value -= log_z;
-    return log_z + (std::isinf(alpha) ? 0.0 : top / alpha);
+    return log_z + largest + (std::isinf(alpha) ? 0.0 : top / alpha);
 }
 
 /// Kullback-Leibler divergence KL(p || pi) = sum_i p_i (log p_i - log pi_i), in nats.

@@ -34,9 +34,9 @@ struct completion_options {
     /// another chat template.
     text_codec text = {};
 
-    /// Greedy rollouts travel so many to a request. Sampled ones go one to a request: each has a seed
-    /// of its own.
-    std::size_t greedy_batch = 8;  // >= 1
+    /// Greedy rollouts travel so many to a request; 0 = 8, and 1 with dialect::openai, of whose
+    /// imitations some take one prompt only. Sampled ones go one to a request: each has a seed of its own.
+    std::size_t greedy_batch = 0;
 
     /// Sampled rollouts of one sequence travel as one request with "n", which reads the sequence once
     /// where the server has no prefix cache. Then they depend on which others are asked for with them,
@@ -74,10 +74,10 @@ public:
                      "completion_server", "text", "half a codec", "both functions or none");
         check_option(text || options_.speaks != dialect::openai, "completion_server", "text",
                      "none", "a codec: the OpenAI API gives text, no token numbers");
-        check_option(options_.greedy_batch >= 1, "completion_server", "greedy_batch",
-                     options_.greedy_batch, ">= 1");
         check_option(options_.extra.is_object(), "completion_server", "extra",
                      options_.extra.type_name(), "a JSON object");
+        if (options_.greedy_batch == 0)
+            options_.greedy_batch = options_.speaks == dialect::openai ? 1 : 8;
     }
 
     /// Models completer. Throws backend_error if a server fails for good or answers nonsense.

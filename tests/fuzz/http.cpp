@@ -1,0 +1,101 @@
+// Any bytes as what a server answers.
+#include <arpa/inet.h>
+#include <sys/socket.h>
+
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "fuzz.hpp"
+#include "tq/adapters/http/http.hpp"
+
+namespace {
+
+/// Answers every connection with the present bytes and closes it.
+class byte_server {
+public:
+    byte_server() : socket_{::socket(AF_INET, SOCK_STREAM, 0)} {
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        socklen_t size = sizeof address;
+        auto* generic = reinterpret_cast<sockaddr*>(&address);
+        tq::fuzz::require(::bind(socket_, generic, size) == 0 && ::listen(socket_, 8) == 0,
+                          "a port on loopback");
+        ::getsockname(socket_, generic, &size);
+        port_ = ntohs(address.sin_port);
+        std::thread{[this] { serve(); }}.detach();
+    }
+    void answer(std::string bytes) {
+        const std::lock_guard lock{mutex_};
+        bytes_ = std::move(bytes);
+    }
+    [[nodiscard]] std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
+
+private:
+    [[noreturn]] void serve() {
+        for (;;) {
+            const int connection = ::accept(socket_, nullptr, nullptr);
+            std::string request;
+            char buffer[4096];
+            // The requests of this target end with the brace of their JSON.
+            while (!request.ends_with('}')) {
+                const ssize_t got = ::recv(connection, buffer, sizeof buffer, 0);
+                if (got <= 0) break;
+                request.append(buffer, static_cast<std::size_t>(got));
+            }
+            {
+                const std::lock_guard lock{mutex_};
+                (void)::send(connection, bytes_.data(), bytes_.size(), MSG_NOSIGNAL);
+            }
+            // Closed at once, without a port that waits.
+            const linger now{1, 0};
+            ::shutdown(connection, SHUT_WR);
+            (void)::recv(connection, buffer, sizeof buffer, 0);
+            ::setsockopt(connection, SOL_SOCKET, SO_LINGER, &now, sizeof now);
+            ::close(connection);
+        }
+    }
+
+    int socket_;
+    int port_ = 0;
+    std::mutex mutex_;
+    std::string bytes_;
+};
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    using namespace tq::http;
+    static byte_server& server = *new byte_server;
+    if (size < 1) return 0;
+    const std::string body(reinterpret_cast<const char*>(data) + 1, size - 1);
+    const bool raw = (data[0] & 0x80) != 0;
+    server.answer(raw ? body
+                      : "HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(body.size()) +
+                            "\r\nConnection: close\r\n\r\n" + body);
+    const server_options patience{.urls = {server.url()},
+                                  .response_timeout = std::chrono::milliseconds{2000},
+                                  .retries = 0,
+                                  .max_response = 1 << 20};
+    const text_codec letters{
+        .decode = [](tq::token_view tokens) { return std::string(tokens.size(), 'a'); },
+        .encode = [](std::string_view text) { return tq::token_list(text.begin(), text.end()); }};
+    const tq::token_list prompt{1, 2};
+    tq::fuzz::survive([&] {
+        if (const int what = data[0] % 9; what < 3) {
+            const auto speaks = static_cast<dialect>(what);
+            completion_server model{patience, {.speaks = speaks, .text = speaks == dialect::openai ? letters : text_codec{}}};
+            const tq::rollout_request request{
+                .sequence = prompt, .max_tokens = 4, .end_tokens = prompt};
+            const auto rollout = model.complete({&request, 1}, {.temperature = 1, .log_probabilities = true}).front();
+            tq::fuzz::require(rollout.start == 2 && rollout.tokens().size() <= 4, "no more tokens than wanted");
+        } else {
+            server_reward reward{patience, {.path = static_cast<reward_path>(what - 3), .decode = letters.decode}};
+            const tq::answer_view answer{prompt, prompt};
+            double value = 0;
+            tq::score_answers(reward, {&answer, 1}, {&value, 1});
+        }
+    });
+    return 0;
+}
