@@ -4,7 +4,8 @@
 #include "fuzz.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-    static const evaluation::config config{.json = {{"limit", 1}}};
+    evaluation::config config;
+    config.json = {{"limit", 1}};
     {
         const tq::fuzz::scratch_file file{data, size, "{\"config\":{\"limit\":1},\"journal\":1}\n"};
         tq::fuzz::survive([&] {

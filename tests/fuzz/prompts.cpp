@@ -5,7 +5,8 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const tq::fuzz::scratch_file file{data, size};
-    evaluation::config config{.limit = 3};
+    evaluation::config config;
+    config.limit = 3;
     config.prompts = file.path();
     tq::fuzz::survive([&] {
         tq::fuzz::require(evaluation::read_prompts(config).size() == 3, "as many prompts as wanted");
