@@ -270,11 +270,11 @@ TEST_CASE("row_sampler: temperatures and logits beyond the range of float") {
     CHECK(row_sampler{{}}(row_of{3e38F, not_a_number}, 0.5) == tq::no_token);
     // Where rounding a logit moves it by more than float's exponents hold, on rows of many blocks.
     for (const float huge : {1e8F, 1.6852253632838282e22F, 1e30F}) {
-        row_of row(3000, 0);
-        row[700] = row[2900] = huge;
+        row_of longer(3000, 0);
+        longer[700] = longer[2900] = huge;
         row_sampler sampler{{.temperature = 3.125}};
-        CHECK(sampler(row, 0.3) == 700);
-        CHECK(sampler(row, 0.7) == 2900);
-        CHECK(sampler(row, 1 - 0x1p-53) == 2900);
+        CHECK(sampler(longer, 0.3) == 700);
+        CHECK(sampler(longer, 0.7) == 2900);
+        CHECK(sampler(longer, 1 - 0x1p-53) == 2900);
     }
 }
