@@ -11,6 +11,7 @@
 /// llama.cpp's own loop: 16 tokens from a chain.
 tq::token_list sample(llama_model* model, llama_sampler* chain, tq::token_list prompt) {
     llama_context_params params = llama_context_default_params();
+    params.n_threads = params.n_threads_batch = 1;  // more than there are cores would crawl
     llama_context* context = llama_init_from_model(model, params);
     tq::token_list answer;
     llama_batch batch = llama_batch_get_one(prompt.data(), static_cast<int>(prompt.size()));
