@@ -280,6 +280,22 @@ template <class Value>
     }
 }
 
+/// Things that travel together: each of 0 ... count - 1 joins the first group that `fits(group, i)` lets
+/// it into, or begins one.
+template <class Fits>
+[[nodiscard]] std::vector<std::vector<std::size_t>> grouped(std::size_t count, Fits fits) {
+    std::vector<std::vector<std::size_t>> groups;
+    for (std::size_t i = 0; i < count; ++i) {
+        const auto found =
+            std::ranges::find_if(groups, [&](const auto& group) { return fits(group, i); });
+        if (found != groups.end())
+            found->push_back(i);
+        else
+            groups.push_back({i});
+    }
+    return groups;
+}
+
 /// The parts of an answer, one for each of `count` things asked for and in their order, wherever the
 /// server put them. Parts with an "index" go where it says.
 /// Throws backend_error, which begins with `where`, unless there is exactly one for each.

@@ -90,7 +90,7 @@ public:
             client_.post_all(llama() ? "/completion" : "/v1/completions", bodies);
         std::vector<trajectory> result(requests.size());
         for (std::size_t b = 0; b < batches.size(); ++b) {
-            const std::vector<std::size_t>& members = batches[b].requests;
+            const batch& members = batches[b];
             if (answers[b].is_object() && llama())  // llama-server, asked for one
                 answers[b] = nlohmann::json::array({std::move(answers[b])});
             // llama-server numbers the answers of every prompt of its own, in order.
@@ -112,32 +112,19 @@ private:
     static constexpr const char* where = "completion_server";
 
     /// Requests that travel together: greedy ones, or some of one sequence.
-    struct batch {
-        std::vector<std::size_t> requests;
-    };
+    using batch = std::vector<std::size_t>;
 
     [[nodiscard]] bool llama() const noexcept { return options_.speaks == dialect::llama_cpp; }
     [[nodiscard]] bool as_text() const noexcept { return static_cast<bool>(options_.text.encode); }
 
     [[nodiscard]] std::vector<batch> batches_of(std::span<const rollout_request> requests,
                                                 const sampling_rule& rule) const {
-        const auto fits = [&](const rollout_request& first, const rollout_request& other,
-                              std::size_t size) {
-            if (first.max_tokens != other.max_tokens) return false;
-            if (rule.greedy()) return size < options_.greedy_batch;
-            return options_.group && std::ranges::equal(first.sequence, other.sequence);
-        };
-        std::vector<batch> result;
-        for (std::size_t i = 0; i < requests.size(); ++i) {
-            const auto found = std::ranges::find_if(result, [&](const batch& group) {
-                return fits(requests[group.requests.front()], requests[i], group.requests.size());
-            });
-            if (found != result.end())
-                found->requests.push_back(i);
-            else
-                result.push_back({{i}});
-        }
-        return result;
+        return detail::grouped(requests.size(), [&](const batch& group, std::size_t i) {
+            const rollout_request& first = requests[group.front()];
+            if (first.max_tokens != requests[i].max_tokens) return false;
+            if (rule.greedy()) return group.size() < options_.greedy_batch;
+            return options_.group && std::ranges::equal(first.sequence, requests[i].sequence);
+        });
     }
 
     [[nodiscard]] nlohmann::json prompt_of(const rollout_request& request) const {
@@ -147,16 +134,16 @@ private:
 
     [[nodiscard]] nlohmann::json body_of(std::span<const rollout_request> requests,
                                          const batch& group, const sampling_rule& rule) const {
-        const rollout_request& first = requests[group.requests.front()];
+        const rollout_request& first = requests[group.front()];
         nlohmann::json body = options_.extra;
         if (!options_.model.empty()) body["model"] = options_.model;
-        if (rule.greedy() && group.requests.size() > 1) {
+        if (rule.greedy() && group.size() > 1) {
             body["prompt"] = nlohmann::json::array();
-            for (const std::size_t i : group.requests)
+            for (const std::size_t i : group)
                 body["prompt"].push_back(prompt_of(requests[i]));
         } else {
             body["prompt"] = prompt_of(first);
-            if (group.requests.size() > 1) body["n"] = group.requests.size();
+            if (group.size() > 1) body["n"] = group.size();
         }
         body[llama() ? "n_predict" : "max_tokens"] = first.max_tokens;
         body["temperature"] = rule.temperature;

@@ -121,19 +121,11 @@ private:
 
     [[nodiscard]] std::vector<std::vector<std::size_t>> batches_of(
         std::span<const answer_view> answers) const {
-        std::vector<std::vector<std::size_t>> result;
-        for (std::size_t i = 0; i < answers.size(); ++i) {
-            const auto found = std::ranges::find_if(result, [&](const auto& members) {
-                return members.size() < options_.batch &&
-                       (!pairs() ||
-                        std::ranges::equal(answers[members.front()].prompt, answers[i].prompt));
-            });
-            if (found != result.end())
-                found->push_back(i);
-            else
-                result.push_back({i});
-        }
-        return result;
+        return detail::grouped(answers.size(), [&](const auto& group, std::size_t i) {
+            return group.size() < options_.batch &&
+                   (!pairs() ||
+                    std::ranges::equal(answers[group.front()].prompt, answers[i].prompt));
+        });
     }
 
     [[nodiscard]] nlohmann::json body_of(std::span<const answer_view> answers,
