@@ -19,6 +19,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 #include <tq/adapters/llama_cpp/llama_cpp.hpp>
+#include <tq/evaluate/evaluate.hpp>
 #include <tq/ext/json/json.hpp>
 #include <tq/tq.hpp>
 

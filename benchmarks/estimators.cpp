@@ -14,6 +14,7 @@
 #include <exception>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <tq/estimate/bounds.hpp>
 #include <tq/tabular/gap.hpp>
 #include <tq/tq.hpp>
 #include <vector>

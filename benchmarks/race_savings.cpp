@@ -17,6 +17,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <tq/adapters/llama_cpp/llama_cpp.hpp>
+#include <tq/tabular/tabular.hpp>
 #include <tq/tq.hpp>
 #include <vector>
 

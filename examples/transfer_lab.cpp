@@ -12,7 +12,7 @@
 #include <cstdio>
 #include <exception>
 #include <string>
-#include <tq/tabular/gap.hpp>
+#include <tq/tabular/tabular.hpp>
 #include <tq/tq.hpp>
 #include <vector>
 

@@ -13,6 +13,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <tq/evaluate/evaluate.hpp>
 #include <tq/tq.hpp>
 #include <tuple>
 #include <utility>

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <tq/rivals/rivals.hpp>
 #include <tq/tq.hpp>
 #include <vector>
 

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <span>
 #include <tq/ext/json/json.hpp>
+#include <tq/rivals/rivals.hpp>
 #include <tq/tq.hpp>
 #include <tuple>
 

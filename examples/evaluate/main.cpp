@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "../support/defaults.hpp"
+#include "../support/interrupt.hpp"
 #include "config.hpp"
 #include "decode.hpp"
 #include "journal.hpp"
@@ -99,6 +100,7 @@ void run(const arguments& args, const std::string& command) {
         evaluation::decode_missing(config, prompts, journal, timings, args.threads,
                                    [&](std::size_t done, std::size_t all, const std::string& what) {
                                        progress(done, all, what);
+                                       interrupt::check();
                                    });
     progress.clear();
     const auto measured = evaluation::measure(config, prompts, journal, out, args.threads);
@@ -118,7 +120,11 @@ int main(int argc, char** argv) {
     std::string command = "evaluate";
     for (int i = 1; i < argc; ++i) command += std::string{" "} + argv[i];
     try {
+        interrupt::note_signals();
         run(read_arguments(argc, argv), command);
+    } catch (const interrupt::stopped& stopped) {
+        fmt::print(stderr, "\nevaluate: {}; the same command goes on\n", stopped.what());
+        return stopped.exit_code();
     } catch (const tq::invalid_option& error) {
         fmt::print(stderr, "\nevaluate: {}\n", error.what());
         return 2;

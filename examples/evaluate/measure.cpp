@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <tq/adapters/llama_cpp/llama_cpp.hpp>
+#include <tq/evaluate/evaluate.hpp>
 #include <tq/tq.hpp>
 
 #include "../support/defaults.hpp"

@@ -10,6 +10,7 @@
 #include <optional>
 #include <set>
 #include <thread>
+#include <tq/evaluate/evaluate.hpp>
 #include <tq/tq.hpp>
 
 namespace evaluation {

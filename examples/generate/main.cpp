@@ -11,8 +11,10 @@
 
 #include <fmt/format.h>
 #include <tq/adapters/llama_cpp/llama_cpp.hpp>
+#include <tq/rewards/combined.hpp>
 #include <tq/tq.hpp>
 
+#include "../support/interrupt.hpp"
 #include "../support/timed.hpp"
 #include "arguments.hpp"
 #include "report.hpp"
@@ -149,6 +151,7 @@ void decode_one(models& models, Decoder& decode, const tq::token_list& prompt,
             report.trace(step, prompt_index, candidates);
         }
         if (!step.ends) report.piece(text.push(step.token));
+        interrupt::check();
     }
     report.piece(text.finish());
     result.seconds = seconds_since(start);
@@ -235,7 +238,7 @@ void run(arguments args) {
     for (const tq::reward_term& term : models.rewards.sum().terms()) rewards.push_back(term.name());
     report report{args, prompts, rewards};
     models.warm_up();
-    for (std::size_t i = 0; i < prompts.size(); ++i) {
+    const auto decode_prompt = [&](std::size_t i) {
         const tq::token_list prompt = models.policy_model.chat_prompt(prompts[i], args.system);
         report.begin_prompt(i);
         if (models.text_baseline) {
@@ -246,6 +249,12 @@ void run(arguments args) {
                 {.replaces = prompt, .with = models.baseline_prompt(args, prompts[i])});
         }
         decode_all(models, args, prompt, i, report);
+    };
+    try {
+        for (std::size_t i = 0; i < prompts.size(); ++i) decode_prompt(i);
+    } catch (const interrupt::stopped&) {
+        report.summary();  // of the answers that are whole
+        throw;
     }
     report.summary();
 }
@@ -254,7 +263,11 @@ void run(arguments args) {
 
 int main(int argc, char** argv) {
     try {
+        interrupt::note_signals();
         run(read_arguments(argc, argv));
+    } catch (const interrupt::stopped& stopped) {
+        fmt::print(stderr, "\ngenerate: {}\n", stopped.what());
+        return stopped.exit_code();
     } catch (const tq::invalid_option& error) {
         fmt::print(stderr, "generate: {}\n", error.what());
         return 2;

@@ -127,7 +127,7 @@ void report::summary() const {
     fmt::print(
         "\nover {} prompts, up to {} tokens   (mean +- standard error over the prompts)\n\n"
         "  {:<9} {:>16} {:>16} {:>10} {:>22}\n",
-        prompts_.size(), args_.tokens, "", "reward", "KL, nats", "tokens/s",
+        prompts_answered(), args_.tokens, "", "reward", "KL, nats", "tokens/s",
         "model tokens per token");
     for (const auto& [method, answers] : answers_) {
         const tq::value_estimate reward = average(answers, reward_of), kl = average(answers, kl_of);
@@ -147,6 +147,13 @@ void report::summary() const {
             100 * per(weights.unweighted, weights.estimates),
             100 * per(weights.refused, weights.estimates));
     if (args_.profile) profile();
+}
+
+/// All of them, unless the program was stopped.
+std::size_t report::prompts_answered() const {
+    std::size_t count = 0;
+    for (const auto& [method, answers] : answers_) count = std::max(count, answers.size());
+    return count;
 }
 
 tq::weight_summary report::weights_of_all() const {
@@ -239,7 +246,7 @@ void report::summary_json() const {
             {"model_tokens_per_token", total(answers, model_tokens_of) / tokens}};
     }
     fmt::print("{}\n", dump({{"summary", methods},
-                             {"prompts", prompts_.size()},
+                             {"prompts", prompts_answered()},
                              {"decode", args_.decode},
                              {"rollout", args_.rollout},
                              {"weights", weights_of_all()},

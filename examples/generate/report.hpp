@@ -90,6 +90,7 @@ private:
     [[nodiscard]] std::vector<tq::value_estimate> terms_of(
         const std::vector<answer>& answers) const;
     void profile() const;
+    [[nodiscard]] std::size_t prompts_answered() const;
     [[nodiscard]] tq::weight_summary weights_of_all() const;
 
     const arguments& args_;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <tq/adapters/llama_cpp/llama_cpp.hpp>
+#include <tq/rewards/combined.hpp>
 #include <tq/tq.hpp>
 
 #include "arguments.hpp"

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdio>
+#include <tq/tabular/tabular.hpp>
 #include <tq/tq.hpp>
 
 int main() {

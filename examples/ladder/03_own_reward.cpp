@@ -1,6 +1,7 @@
 // Your own reward: a batch at a time, and with a stated range, so that a race can stop early.
 
 #include <cstdio>
+#include <tq/tabular/tabular.hpp>
 #include <tq/tq.hpp>
 
 /// The share of even tokens, in [0, 1].

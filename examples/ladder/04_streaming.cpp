@@ -1,6 +1,7 @@
 // Streaming: generate() is a range, a token is computed when you ask for it, and `break` cancels.
 
 #include <cstdio>
+#include <tq/tabular/tabular.hpp>
 #include <tq/tq.hpp>
 
 int main() {

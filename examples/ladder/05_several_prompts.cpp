@@ -1,6 +1,7 @@
 // Several prompts advance together, in the same model calls; each gets the answer it would get alone.
 
 #include <cstdio>
+#include <tq/tabular/tabular.hpp>
 #include <tq/tq.hpp>
 #include <vector>
 

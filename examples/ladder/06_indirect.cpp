@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <tq/tabular/tabular.hpp>
 #include <tq/tq.hpp>
 
 int main() {

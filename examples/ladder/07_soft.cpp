@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <cstdio>
+#include <tq/tabular/tabular.hpp>
 #include <tq/tq.hpp>
 
 int main() {

@@ -1,6 +1,7 @@
 // Block decoding: candidates are blocks of tokens, from single tokens up to best-of-n.
 
 #include <cstdio>
+#include <tq/tabular/tabular.hpp>
 #include <tq/tq.hpp>
 #include <vector>
 

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <tq/ext/json/json.hpp>
+#include <tq/tabular/tabular.hpp>
 #include <tq/tq.hpp>
 
 int main() {

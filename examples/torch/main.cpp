@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 #include <cstdio>
 #include <string>
+#include <tq/decode/logits_processor.hpp>
 #include <tq/tq.hpp>
 #include <vector>
 
@@ -20,7 +21,8 @@ struct letter_network : torch::nn::Module {
         register_module("out", out);
     }
     /// tokens [n, length], state [1, n, 64] or none; logits [n, length, 128] and the new state.
-    std::tuple<torch::Tensor, torch::Tensor> forward(torch::Tensor tokens, torch::Tensor state = {}) {
+    std::tuple<torch::Tensor, torch::Tensor> forward(torch::Tensor tokens,
+                                                     torch::Tensor state = {}) {
         auto [hidden, next] = gru->forward(embed->forward(tokens), state);
         return {out->forward(hidden), next};
     }
@@ -43,7 +45,8 @@ struct network_policy {
         kept.clear();
         rows.clear();
         for (tq::token_view sequence : sequences) {
-            kept.push_back(std::get<0>(network.forward(tensor_of(sequence))).select(1, -1).contiguous());
+            kept.push_back(
+                std::get<0>(network.forward(tensor_of(sequence))).select(1, -1).contiguous());
             rows.emplace_back(kept.back().data_ptr<float>(), vocab_size());
         }
         return rows;
@@ -56,8 +59,8 @@ void train(letter_network& network, const std::string& text) {
     const torch::Tensor all = tensor_of(letters);
     for (int step = 0; step < 150; ++step) {
         auto [logits, state] = network.forward(all.slice(1, 0, -1));
-        const torch::Tensor loss = torch::nn::functional::cross_entropy(
-            logits.squeeze(0), all.slice(1, 1).squeeze(0));
+        const torch::Tensor loss =
+            torch::nn::functional::cross_entropy(logits.squeeze(0), all.slice(1, 1).squeeze(0));
         adam.zero_grad();
         loss.backward();
         adam.step();
@@ -79,7 +82,8 @@ int main() {
     auto night = [](tq::token_view, tq::token_view answer) {
         const std::string written(answer.begin(), answer.end());
         double moons = 0;
-        for (std::size_t at = 0; (at = written.find("moon", at)) != std::string::npos; ++at) ++moons;
+        for (std::size_t at = 0; (at = written.find("moon", at)) != std::string::npos; ++at)
+            ++moons;
         return moons;
     };
     tq::direct_transfer q{baseline, night, {.horizon = 12}};

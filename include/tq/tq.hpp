@@ -1,8 +1,15 @@
 #pragma once
-// tq: Transfer Q* decoding. Everything that needs no third-party engine.
+// tq: Transfer Q* decoding. What decoding with one's own model and reward takes; including it costs a
+// compiler about twice what Eigen/Core does (benchmarks/run compile_time). What not everybody needs is included by itself:
 //
-// Adapters are included by themselves: <tq/adapters/llama_cpp/llama_cpp.hpp> (target tq::llama_cpp),
-// <tq/ext/json/json.hpp> (tq::json).
+//     <tq/decode/logits_processor.hpp>    for engines that pick tokens themselves
+//     <tq/decode/any_action_value.hpp>    one type for every action value
+//     <tq/rewards/combined.hpp>           several rewards as one
+//     <tq/rivals/rivals.hpp>              best-of-n, ARGS and other methods
+//     <tq/evaluate/evaluate.hpp>          comparing methods, judging text
+//     <tq/tabular/tabular.hpp>            small exact worlds
+//     <tq/adapters/llama_cpp/llama_cpp.hpp>, <tq/adapters/http/http.hpp>, <tq/ext/json/json.hpp>
+//                                         targets tq::llama_cpp, tq::http, tq::json
 
 #include "concepts/action_value.hpp"
 #include "concepts/baseline.hpp"
@@ -12,40 +19,10 @@
 #include "core/random.hpp"
 #include "core/token.hpp"
 #include "core/trajectory.hpp"
-#include "decode/any_action_value.hpp"
 #include "decode/block_decoder.hpp"
 #include "decode/decoder.hpp"
-#include "decode/logits_processor.hpp"
 #include "decode/scorer.hpp"
-#include "estimate/bounds.hpp"
-#include "estimate/importance.hpp"
-#include "estimate/interval.hpp"
-#include "estimate/mean.hpp"
-#include "estimate/normalise.hpp"
-#include "estimate/pareto.hpp"
-#include "estimate/soft.hpp"
-#include "estimate/weights.hpp"
-#include "evaluate/coherence.hpp"
-#include "evaluate/diversity.hpp"
-#include "evaluate/paired.hpp"
-#include "evaluate/perplexity.hpp"
-#include "rewards/combined.hpp"
-#include "rivals/args.hpp"
-#include "rivals/best_of_n.hpp"
-#include "rivals/controlled_decoding.hpp"
-#include "rivals/decoded_baseline.hpp"
-#include "rivals/mixed_policy.hpp"
-#include "rivals/segment_rejection.hpp"
-#include "rivals/speculative_rejection.hpp"
 #include "rollout/engine.hpp"
-#include "rollout/log_probability.hpp"
-#include "tabular/bigram.hpp"
-#include "tabular/enumerate.hpp"
-#include "tabular/gap.hpp"
-#include "tabular/importance.hpp"
-#include "tabular/models.hpp"
-#include "tabular/sample.hpp"
-#include "tabular/tree.hpp"
 #include "transfer/direct.hpp"
 #include "transfer/indirect.hpp"
 #include "transfer/mixture.hpp"

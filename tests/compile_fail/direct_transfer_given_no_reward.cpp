@@ -1,4 +1,5 @@
 // expect: tq: a reward needs `score\(std::span<const tq::answer_view>, std::span<double>\)`
+#include <tq/tabular/tabular.hpp>
 #include <tq/tq.hpp>
 
 int main() {

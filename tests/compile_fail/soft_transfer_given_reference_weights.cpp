@@ -1,4 +1,5 @@
 // expect: tq: soft transfer needs weights with a beta\(\)
+#include <tq/tabular/tabular.hpp>
 #include <tq/tq.hpp>
 
 int main() {

@@ -8,6 +8,7 @@
 #include <string>
 #include <tq/ext/json/json.hpp>
 #include <tq/tabular/models.hpp>
+#include <tq/tabular/tabular.hpp>
 #include <tq/tq.hpp>
 #include <vector>
 

@@ -1,4 +1,11 @@
 // Every header of tq whose libraries are there, and nothing else; see check_symbols.
+#include <tq/decode/any_action_value.hpp>
+#include <tq/decode/logits_processor.hpp>
+#include <tq/estimate/bounds.hpp>
+#include <tq/evaluate/evaluate.hpp>
+#include <tq/rewards/combined.hpp>
+#include <tq/rivals/rivals.hpp>
+#include <tq/tabular/tabular.hpp>
 #include <tq/tq.hpp>
 
 #if __has_include(<nlohmann/json.hpp>)

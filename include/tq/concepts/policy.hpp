@@ -4,8 +4,7 @@
 #include <algorithm>
 #include <concepts>
 #include <cstddef>
-#include <ranges>
-#include <span>
+#include <span>  // and with it std::ranges::borrowed_range: all of <ranges> is slow to compile
 
 #include "../core/error.hpp"
 #include "../core/token.hpp"

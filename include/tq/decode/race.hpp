@@ -87,8 +87,7 @@ public:
         drop_hopeless();
         for (contender& c : field_) c.total = value.rollouts(state, c.token);
         // Best prospects first; they keep this order.
-        std::stable_sort(field_.begin(), field_.end(),
-                         [](const contender& a, const contender& b) { return a.base > b.base; });
+        std::sort(field_.begin(), field_.end(), likelier);
         report_.contenders = field_.size();
         plan(step_budget(options, state), static_cast<double>(value.cost(state)));
         report_.starters = field_.size();
@@ -143,7 +142,7 @@ public:
 
     /// Takes in the rewards of a round: those that are out of the race leave.
     void settle() {
-        std::erase_if(field_, [](const contender& c) { return c.out; });
+        drop_marked();
         for (contender& c : field_)
             if (!c.rewards.empty()) bound(c);
         if (report_.mode == race_mode::halving)
@@ -168,6 +167,9 @@ public:
     [[nodiscard]] const race_report& report() const noexcept { return report_; }
 
 private:
+    static bool likelier(const contender& a, const contender& b) noexcept {
+        return a.base > b.base || (a.base == b.base && a.index < b.index);
+    }
     static bool better(const contender& a, const contender& b) noexcept {
         return a.score > b.score || (a.score == b.score && a.index < b.index);
     }
@@ -232,11 +234,15 @@ private:
 
     void drop_hopeless() {
         mark_hopeless();
+        drop_marked();
+    }
+
+    void drop_marked() {
         std::erase_if(field_, [](const contender& c) { return c.out; });
     }
 
     void drop_worse_half() {
-        std::stable_sort(field_.begin(), field_.end(), better);
+        std::sort(field_.begin(), field_.end(), better);
         field_.resize((field_.size() + 1) / 2);
     }
 

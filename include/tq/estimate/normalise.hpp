@@ -143,7 +143,7 @@ inline constexpr double infinity = std::numeric_limits<double>::infinity();
 inline void clip(std::span<double> log_weights, const weight_options& options) {
     std::vector<double> sorted(log_weights.begin(), log_weights.end());
     std::erase(sorted, -infinity);
-    std::ranges::sort(sorted);
+    std::sort(sorted.begin(), sorted.end());
     if (sorted.empty() || sorted.back() == infinity) return;
     const double top = sorted.back();
     const auto size = static_cast<double>(sorted.size());

@@ -133,8 +133,7 @@ struct weight_tail {
         return log_weights[i] != log_weights[j] ? log_weights[i] < log_weights[j] : i < j;
     };
     const auto first = tail.order.end() - static_cast<std::ptrdiff_t>(size) - 1;
-    std::ranges::nth_element(tail.order, first, less);
-    std::sort(first, tail.order.end(), less);
+    std::sort(tail.order.begin(), tail.order.end(), less);
     tail.top = log_weights[tail.order.back()];
     if (!std::isfinite(tail.top)) {
         tail.order.clear();
@@ -162,7 +161,7 @@ struct weight_tail {
 /// shapes: log_weights [n]; -inf = weight 0
 /// edges:  n < 25, any NaN, fewer than five weights above the tail's cutoff, or a top that is not
 ///         finite -> +inf (unknown); the largest weights all equal -> -inf (no tail)
-/// cost:   O(n) and a sort of the tail
+/// cost:   O(n log n)
 [[nodiscard]] inline double pareto_k(std::span<const double> log_weights) {
     const detail::weight_tail tail = detail::tail_of(log_weights);
     return detail::shape_of(tail, fit_pareto(tail.excess));

@@ -17,6 +17,7 @@
 #include <limits>
 
 #include "eigen.hpp"
+#include "x86.hpp"
 
 #if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__
 #error "tq relies on IEEE infinities and NaN: compile without -ffinite-math-only"
@@ -24,7 +25,6 @@
 
 #ifdef __x86_64__
 #define TQSTAR_DISPATCH_X86
-#include <immintrin.h>
 #endif
 
 namespace tq::inline TQSTAR_KERNEL_ABI::kernel_detail {

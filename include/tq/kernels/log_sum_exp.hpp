@@ -131,8 +131,12 @@ void for_each_chunk(const row_blocks& blocks, std::size_t first, std::size_t end
 /// The maximum, NaN if any entry is NaN, -inf if there is none.
 template <class Real>
 [[nodiscard]] Real max_or_nan(std::span<const Real> x) noexcept {
-    if (x.empty()) return -std::numeric_limits<Real>::infinity();
-    return as_eigen(x).template maxCoeff<Eigen::PropagateNaN>();
+    Real top = -std::numeric_limits<Real>::infinity();
+    for (const Real value : x) {
+        if (std::isnan(value)) return value;
+        top = std::max(top, value);
+    }
+    return top;
 }
 
 /// The log-partition in double, entry by entry: slow, and right for every finite temperature.
@@ -173,18 +177,19 @@ template <class Real>
 /// cost:   one read (double: two), n exponentials; no allocation. Thread-safe.
 template <class Real>
 [[nodiscard]] double log_sum_exp(std::span<const Real> x, double temperature = 1.0) noexcept {
-    if constexpr (std::is_same_v<Real, float>)
+    if constexpr (std::is_same_v<Real, float>) {
         return kernel_detail::fast_log_sum_exp(x, temperature);
-    constexpr std::size_t at_once = 256;
-    const Real top = kernel_detail::max_or_nan(x);
-    if (!std::isfinite(top)) return static_cast<double>(top) / temperature;
-    const Real scale = static_cast<Real>(1.0 / temperature);
-    double sum = 0;
-    for (std::size_t i = 0; i < x.size(); i += at_once) {
-        const auto part = x.subspan(i, std::min(at_once, x.size() - i));
-        sum += static_cast<double>(((kernel_detail::as_eigen(part) - top) * scale).exp().sum());
+    } else {
+        const Real top = kernel_detail::max_or_nan(x);
+        if (!std::isfinite(top)) return top / temperature;
+        double sum = 0;
+        constexpr std::size_t at_once = 256;
+        for (std::size_t i = 0; i < x.size(); i += at_once) {
+            const auto part = x.subspan(i, std::min(at_once, x.size() - i));
+            sum += ((kernel_detail::as_eigen(part) - top) / temperature).exp().sum();
+        }
+        return top / temperature + std::log(sum);
     }
-    return static_cast<double>(top) / temperature + std::log(sum);
 }
 
 }  // namespace tq::inline TQSTAR_KERNEL_ABI

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <span>
 #include <utility>
 #include <vector>
@@ -57,11 +56,16 @@ public:
 
     /// Keeps a rollout.
     void remember(const trajectory& rollout, random_key key) {
-        if (known_.size() == capacity_) known_.pop_front();
-        known_.emplace_back(key, rollout);
+        if (known_.size() < capacity_)
+            known_.emplace_back(key, rollout);
+        else if (capacity_ > 0)
+            known_[oldest_++ % capacity_] = {key, rollout};
     }
     /// Empties it.
-    void forget() noexcept { known_.clear(); }
+    void forget() noexcept {
+        known_.clear();
+        oldest_ = 0;
+    }
 
     /// Where answers end is part of the facts: with other end tokens than before, all is forgotten.
     void set_end_tokens(token_view end_tokens) {
@@ -73,7 +77,8 @@ public:
 private:
     std::size_t capacity_;
     token_list end_tokens_;
-    std::deque<std::pair<random_key, trajectory>> known_;
+    std::vector<std::pair<random_key, trajectory>> known_;  // a ring, once it is full
+    std::size_t oldest_ = 0;
 };
 
 namespace detail {

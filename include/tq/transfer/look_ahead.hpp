@@ -137,7 +137,7 @@ private:
         }
         void judge(std::span<const trajectory> all) {
             std::erase_if(waiting, [&](std::size_t i) { return !wanted(i); });
-            std::ranges::sort(waiting);
+            std::sort(waiting.begin(), waiting.end());
             value.judge(queries, waiting, all);
             waiting.clear();
             progress();

@@ -9,6 +9,7 @@
 #include "mock_server.hpp"
 #include "support/catch.hpp"
 #include "support/message.hpp"
+#include "tq/tabular/tabular.hpp"
 #include "tq/tq.hpp"
 
 using namespace std::chrono_literals;
@@ -62,7 +63,8 @@ written greedy(const json& sequence, std::size_t most) {
 void llama_server(const received& request, httplib::Response& response) {
     const auto answer = [&](const json& prompt) {
         const written text = greedy(prompt, request.body["n_predict"]);
-        return json{{"index", 0}, {"tokens", text.tokens}, {"stop_type", text.ended ? "eos" : "limit"}};
+        return json{
+            {"index", 0}, {"tokens", text.tokens}, {"stop_type", text.ended ? "eos" : "limit"}};
     };
     const json& prompt = request.body["prompt"];
     if (!prompt[0].is_array()) return mock_server::say(response, answer(prompt));
@@ -101,19 +103,19 @@ void finish(Generation& answers) {
 token_list list(tq::token_view tokens) { return {tokens.begin(), tokens.end()}; }
 
 /// Letters for tokens.
-const tq::http::text_codec letters{
-    .decode =
-        [](tq::token_view tokens) {
-            std::string text;
-            for (const tq::token_id token : tokens) text += static_cast<char>('a' + token);
-            return text;
-        },
-    .encode =
-        [](std::string_view text) {
-            token_list tokens;
-            for (const char c : text) tokens.push_back(c - 'a');
-            return tokens;
-        }};
+const tq::http::text_codec letters{.decode =
+                                       [](tq::token_view tokens) {
+                                           std::string text;
+                                           for (const tq::token_id token : tokens)
+                                               text += static_cast<char>('a' + token);
+                                           return text;
+                                       },
+                                   .encode =
+                                       [](std::string_view text) {
+                                           token_list tokens;
+                                           for (const char c : text) tokens.push_back(c - 'a');
+                                           return tokens;
+                                       }};
 
 }  // namespace
 
@@ -204,7 +206,8 @@ TEST_CASE("rollouts of one sequence as one request") {
 TEST_CASE("servers that speak text only") {
     mock_server server{[](const received& request, httplib::Response& response) {
         CHECK(request.body["prompt"] == "ab");
-        mock_server::say(response, {{"choices", {{{"index", 0}, {"text", "cdc"}, {"finish_reason", "stop"}}}}});
+        mock_server::say(
+            response, {{"choices", {{{"index", 0}, {"text", "cdc"}, {"finish_reason", "stop"}}}}});
     }};
     completion_server remote{quick({server.url()}), {.text = letters, .extra = {{"user", "tq"}}}};
     const token_list prompt{0, 1};
@@ -230,16 +233,18 @@ TEST_CASE("log-probabilities of what was drawn") {
                          {"finish_reason", "stop"}}}}};
     mock_server server{[&](const received& request, httplib::Response& response) {
         if (request.path == "/v1/completions") return mock_server::say(response, answer);
-        mock_server::say(response, {{"tokens", {2, 3, end}},
-                                    {"stop_type", "eos"},
-                                    {"completion_probabilities",
-                                     {{{"logprob", -.5}}, {{"logprob", -.25}}, {{"logprob", -1}}}}});
+        mock_server::say(response,
+                         {{"tokens", {2, 3, end}},
+                          {"stop_type", "eos"},
+                          {"completion_probabilities",
+                           {{{"logprob", -.5}}, {{"logprob", -.25}}, {{"logprob", -1}}}}});
     }};
     const bool llama = GENERATE(true, false);
     completion_server remote{quick({server.url()}),
                              {.speaks = llama ? dialect::llama_cpp : dialect::vllm}};
     const token_list prompt{0};
-    const auto probability = [&](std::size_t most, const token_list& end_tokens, double temperature) {
+    const auto probability = [&](std::size_t most, const token_list& end_tokens,
+                                 double temperature) {
         const rollout_request request{
             .sequence = prompt, .max_tokens = most, .end_tokens = end_tokens};
         return remote
@@ -253,7 +258,8 @@ TEST_CASE("log-probabilities of what was drawn") {
     CHECK(std::isnan(probability(2, {}, 1)));     // it wrote more than was asked for
 }
 
-TEST_CASE("a server that stops in mid-decode: one error, the tokens so far, and on when it is back") {
+TEST_CASE(
+    "a server that stops in mid-decode: one error, the tokens so far, and on when it is back") {
     auto lm = world();
     const tq::decode_options options{.alpha = .5, .top_k = 4};
     tq::direct_transfer near{lm, taste, {.horizon = 5, .reuse = false}};
@@ -265,10 +271,11 @@ TEST_CASE("a server that stops in mid-decode: one error, the tokens so far, and 
     REQUIRE(expected.size() >= 3);
 
     std::atomic<int> calls{0};
-    auto server = std::make_unique<mock_server>([&](const received& request, httplib::Response& response) {
-        llama_server(request, response);
-        ++calls;
-    });
+    auto server =
+        std::make_unique<mock_server>([&](const received& request, httplib::Response& response) {
+            llama_server(request, response);
+            ++calls;
+        });
     const int port = server->port();
     server_options patience = quick({server->url()});
 
@@ -281,7 +288,8 @@ TEST_CASE("a server that stops in mid-decode: one error, the tokens so far, and 
         answers.advance();
         server.reset();
         const std::string message = message_of<backend_error>([&] { answers.advance(); });
-        CHECK(contains(message, "127.0.0.1:" + std::to_string(port) + "/completion: no connection"));
+        CHECK(
+            contains(message, "127.0.0.1:" + std::to_string(port) + "/completion: no connection"));
         CHECK(contains(message, "(3 tries)"));
         CHECK(list(answers.answer(0)) == token_list(expected.begin(), expected.begin() + 2));
         server = std::make_unique<mock_server>(llama_server, port);
@@ -316,8 +324,9 @@ TEST_CASE("answers that are nonsense") {
         completion_server remote{quick({server.url()}), {.speaks = dialect::vllm}};
         const token_list prompt{0};
         const rollout_request request{.sequence = prompt, .max_tokens = 2, .end_tokens = {}};
-        const std::string message = message_of<backend_error>(
-            [&] { (void)remote.complete({&request, 1}, {.temperature = 0}); });
+        const std::string message = message_of<backend_error>([&] {
+            (void)remote.complete({&request, 1}, {.temperature = 0});
+        });
         INFO(message);
         CHECK(contains(message, "completion_server: "));
         CHECK(contains(message, part));
@@ -340,19 +349,22 @@ TEST_CASE("completion options out of range") {
     };
     refused({}, "text = none, must be a codec");
     refused({.text = {.encode = letters.encode}}, "text = half a codec");
-    refused({.speaks = dialect::vllm, .extra = json::array()}, "extra = array, must be a JSON object");
+    refused({.speaks = dialect::vllm, .extra = json::array()},
+            "extra = array, must be a JSON object");
 }
 
 TEST_CASE("the server's own codec") {
     mock_server server{[](const received& request, httplib::Response& response) {
         if (request.path == "/tokenize")
-            return mock_server::say(response, {{"tokens", letters.encode(request.body["content"].get<std::string>())}});
-        mock_server::say(response, {{"content", letters.decode(request.body["tokens"].get<token_list>())}});
+            return mock_server::say(
+                response, {{"tokens", letters.encode(request.body["content"].get<std::string>())}});
+        mock_server::say(response,
+                         {{"content", letters.decode(request.body["tokens"].get<token_list>())}});
     }};
     const auto codec = tq::http::server_codec(dialect::llama_cpp, quick({server.url()}));
     CHECK(codec.decode(token_list{0, 2}) == "ac");
     CHECK(codec.encode("ca") == token_list{2, 0});
-    CHECK(contains(message_of<tq::invalid_option>(
-                       [] { (void)tq::http::server_codec(dialect::openai, {}); }),
-                   "dialect = openai"));
+    CHECK(contains(
+        message_of<tq::invalid_option>([] { (void)tq::http::server_codec(dialect::openai, {}); }),
+        "dialect = openai"));
 }

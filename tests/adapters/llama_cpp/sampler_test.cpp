@@ -266,3 +266,45 @@ TEST_CASE("sampler: selecting by itself it is the decoder, with its race, on a b
         CHECK(answer == tq::token_list(stream.answer().begin(), stream.answer().end()));
     }
 }
+
+TEST_CASE(
+    "sampler: with a real reward it raises the mean reward over prompts, as the decoder does") {
+    language_model policy{shared_model(), small()},
+        baseline{shared_model(), small({.lora = asset("baseline_valence_dpo.gguf")})};
+    reward_head reward{shared_model(), asset("valence_head.safetensors"), small()};
+    const tq::decode_options options{.alpha = 0.05, .top_k = 6, .select = tq::selection::argmax};
+    constexpr std::size_t tokens = 8;
+    tq::direct_transfer q{baseline, reward, {.horizon = 8}};
+    double plain = 0, chained = 0, decoded = 0;
+    const auto earned = [&](const tq::token_list& prompt, const tq::token_list& answer) {
+        const tq::answer_view view{prompt, answer};
+        double value = 0;
+        reward.score({&view, 1}, {&value, 1});
+        return value;
+    };
+    const std::vector<std::string> questions{
+        "Tell me about your day.", "How was the school play?", "What is the weather like?",
+        "Describe the food at the new restaurant.", "What do you think of Mondays?"};
+    for (const std::string& question : questions) {
+        const tq::token_list prompt = shared_model().chat_prompt(question);
+        const owned_sampler greedy = chain_of({llama_sampler_init_greedy()});
+        plain += earned(prompt, answer_by(greedy.get(), policy, prompt, tokens));
+        const owned_sampler chain =
+            chain_of({llama_sampler_init_top_k(6),
+                      make_sampler(shared_model(), q, {.decode = options, .max_tokens = tokens}),
+                      llama_sampler_init_greedy()});
+        prime(chain.get(), prompt);
+        chained += earned(prompt, answer_by(chain.get(), policy, prompt, tokens));
+        rethrow(chain.get());
+        tq::decoder decode{policy, q, options};
+        auto stream = decode.generate(prompt, tokens);
+        for (auto it = stream.begin(); it != stream.end(); ++it) continue;
+        const tq::token_view answer = stream.answer();
+        decoded += earned(prompt, {answer.begin(), answer.end()});
+    }
+    const auto n = static_cast<double>(questions.size());
+    INFO("mean rewards: plain " << plain / n << ", chain " << chained / n << ", decoder "
+                                << decoded / n);
+    CHECK(chained / n > plain / n + 0.1);
+    CHECK(std::abs(chained - decoded) / n < 0.02);  // float noise may move a near tie
+}
