@@ -202,6 +202,23 @@ TEST_CASE("tilt: the result may overwrite either input") {
     CHECK(over_q == expected);
 }
 
+TEST_CASE("tilt: a batch is its rows one by one") {
+    const list log_pi = random_log_pi(12, 1), q = tq::test::random_row<double>(12, 2, -3, 3);
+    const list alphas{0.1, 1, inf};
+    list log_p(12), log_z(3);
+    tq::tilt(log_pi, q, alphas, log_p, log_z);
+    for (std::size_t i = 0; i < 3; ++i) {
+        const auto row = [&](const list& all) {
+            return list(all.begin() + static_cast<std::ptrdiff_t>(4 * i),
+                        all.begin() + static_cast<std::ptrdiff_t>(4 * i + 4));
+        };
+        const result one = tilt(row(log_pi), row(q), alphas[i]);
+        CHECK(row(log_p) == one.log_p);
+        CHECK(log_z[i] == one.log_z);
+    }
+    tq::tilt(list{}, list{}, list{}, log_p, log_z);  // nothing is nothing
+}
+
 TEST_CASE("kl_divergence: values worked out by hand, and its edges") {
     const list p{std::log(0.5), std::log(0.5)}, pi{std::log(0.25), std::log(0.75)};
     CHECK(close(tq::kl_divergence(p, pi), 0.5 * std::log(2.0) + 0.5 * std::log(2.0 / 3), 1e-15));

@@ -32,9 +32,9 @@ public:
         /// Made by begin().
         explicit iterator(token_stream* stream) : stream_{stream} {}
         /// Made by begin().
-        iterator(iterator&&) = default;
+        iterator(iterator&&) noexcept = default;
         /// Moves.
-        iterator& operator=(iterator&&) = default;
+        iterator& operator=(iterator&&) noexcept = default;
 
         /// The current step.
         [[nodiscard]] const step& operator*() const noexcept { return *stream_->current_; }

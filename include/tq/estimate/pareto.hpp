@@ -86,7 +86,7 @@ namespace detail {
     if (excesses.size() < 5) return {};
     const auto n = static_cast<double>(excesses.size());
     const auto grid = static_cast<std::size_t>(30 + std::sqrt(n));
-    const double quartile = excesses[static_cast<std::size_t>(n / 4 + 0.5) - 1];
+    const double quartile = excesses[static_cast<std::size_t>(std::lround(n / 4)) - 1];
     const auto b_at = [&](std::size_t j) {
         const double ratio = static_cast<double>(grid) / (static_cast<double>(j) + 0.5);
         return 1 / excesses.back() + (1 - std::sqrt(ratio)) / (3 * quartile);

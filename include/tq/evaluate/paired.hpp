@@ -86,7 +86,7 @@ struct win_rates {
     }
     std::ranges::sort(means);
     const auto rank = [&](double p) {
-        return means[static_cast<std::size_t>(p * static_cast<double>(resamples - 1) + 0.5)];
+        return means[static_cast<std::size_t>(std::lround(p * static_cast<double>(resamples - 1)))];
     };
     return {.lo = rank((1 - confidence) / 2), .hi = rank((1 + confidence) / 2)};
 }

@@ -142,7 +142,7 @@ template <class Real>
 /// The log-partition in double, entry by entry: slow, and right for every finite temperature.
 template <class Real>
 [[nodiscard]] double plain_log_sum_exp(std::span<const Real> x, double temperature) noexcept {
-    const double top = static_cast<double>(max_or_nan(x));
+    const auto top = static_cast<double>(max_or_nan(x));
     if (!std::isfinite(top)) return top;
     double sum = 0;
     for (const Real value : x) sum += std::exp((static_cast<double>(value) - top) / temperature);

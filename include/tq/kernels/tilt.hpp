@@ -55,6 +55,18 @@ inline double tilt(std::span<const double> log_pi, std::span<const double> q, do
     return log_z + largest + (std::isinf(alpha) ? 0.0 : top / alpha);
 }
 
+/// The same for a batch of distributions, each with its own alpha.
+///
+/// shapes: log_pi, q, log_p [n, k] row-major (k = q.size() / n), alphas, log_z [n]
+inline void tilt(std::span<const double> log_pi, std::span<const double> q,
+                 std::span<const double> alphas, std::span<double> log_p,
+                 std::span<double> log_z) noexcept {
+    const std::size_t k = alphas.empty() ? 0 : q.size() / alphas.size();
+    for (std::size_t i = 0; i < alphas.size(); ++i)
+        log_z[i] =
+            tilt(log_pi.subspan(i * k, k), q.subspan(i * k, k), alphas[i], log_p.subspan(i * k, k));
+}
+
 /// Kullback-Leibler divergence KL(p || pi) = sum_i p_i (log p_i - log pi_i), in nats.
 ///
 /// pi need not be normalised over the entries: with pi over the whole vocabulary and p over a few

@@ -30,7 +30,7 @@ struct best_of_n_options {
 /// several greedy answers.
 template <class Proposer, class Judge>
 [[nodiscard]] block_decoder<Proposer&, direct_transfer<Proposer&, Judge&>> best_of_n(
-    Proposer& proposer, Judge& judge, best_of_n_options options = {}) {
+    Proposer& proposer, Judge& judge, const best_of_n_options& options = {}) {
     constexpr double no_softening = 1e-12;  // of the choice
     return {proposer,
             direct_transfer<Proposer&, Judge&>{proposer, judge},

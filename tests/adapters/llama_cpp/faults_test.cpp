@@ -78,8 +78,12 @@ TEST_CASE("faults: read into memory, a model no longer needs its file") {
 TEST_CASE(
     "faults: rollouts too long for the baseline's context are one error, and no token is lost") {
     language_model policy{shared_model(), small()},
-        baseline{shared_model(), small({.context = 16, .max_sequences = 4, .batch = 16})};
-    const tq::token_list prompt = shared_model().tokenize("The sea is blue and the sky");
+        baseline{shared_model(), small({.context = 256, .max_sequences = 4, .batch = 64})};
+    tq::token_list prompt;
+    while (prompt.size() < 250)
+        for (const tq::token_id token : shared_model().tokenize(" The sea is blue and the sky."))
+            prompt.push_back(token);
+    prompt.resize(250);
     const auto decode_with = [&](std::size_t horizon, std::size_t limit, tq::token_list& answer) {
         tq::direct_transfer q{baseline, length, {.horizon = horizon}};
         tq::decoder decode{policy, q, {.top_k = 2, .select = tq::selection::argmax}};
@@ -92,7 +96,7 @@ TEST_CASE(
     };
     tq::token_list first, second, whole;
     const std::string message = decode_with(4, 32, first);
-    CHECK(contains(message, "must be at most the context of 16 tokens"));
+    CHECK(contains(message, "must be at most the context of 256 tokens"));
     CHECK(first.size() >= 2);
     CHECK(decode_with(4, 32, second) == message);
     CHECK(second == first);

@@ -43,8 +43,8 @@ public:
     /// The tokens whose pieces begin with `bytes`, those that are just `bytes` first.
     [[nodiscard]] token_view beginning_with(std::string_view bytes) const {
         const auto head = [&](token_id token) { return piece(token).substr(0, bytes.size()); };
-        const auto range = std::ranges::equal_range(sorted_, bytes, {}, head);
-        return {range.begin(), range.end()};
+        return {std::ranges::lower_bound(sorted_, bytes, {}, head),
+                std::ranges::upper_bound(sorted_, bytes, {}, head)};
     }
 
     /// True if some piece is longer than `bytes` and begins with it.

@@ -86,9 +86,10 @@ public:
     [[nodiscard]] bool has(const std::string& name) const { return entries_.contains(name); }
 
     /// A string of "__metadata__", or `otherwise` if it is not there.
-    [[nodiscard]] std::string metadata(const std::string& key, std::string otherwise = "") const {
+    [[nodiscard]] std::string metadata(const std::string& key,
+                                       const std::string& otherwise = "") const {
         const auto found = metadata_.find(key);
-        return found == metadata_.end() ? std::move(otherwise) : found->second;
+        return found == metadata_.end() ? otherwise : found->second;
     }
 
     /// A tensor of type F32, F16 or BF16 whose values are all finite.

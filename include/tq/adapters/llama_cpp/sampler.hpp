@@ -260,7 +260,7 @@ inline void check_found(std::size_t found, const char* where) {
     auto state = std::make_unique<detail::sampler_state>(policy.vocab_size(), std::move(value),
                                                          std::move(options));
     llama_sampler* sampler = llama_sampler_init(detail::sampler_interface(), state.get());
-    state.release();
+    (void)state.release();  // the sampler owns it
     return sampler;
 }
 
