@@ -96,12 +96,15 @@ void run(const arguments& args, const std::string& command) {
     evaluation::journal journal{out / "journal.jsonl", config};
     const std::filesystem::path timings = out / "timings.jsonl";
     const progress_line progress;
-    if (!args.report)
+    if (!args.report) {
+        const interrupt::noted_signals
+            noted;  // measuring can be ended anywhere: the journal is whole
         evaluation::decode_missing(config, prompts, journal, timings, args.threads,
                                    [&](std::size_t done, std::size_t all, const std::string& what) {
                                        progress(done, all, what);
                                        interrupt::check();
                                    });
+    }
     progress.clear();
     const auto measured = evaluation::measure(config, prompts, journal, out, args.threads);
     const nlohmann::json results = evaluation::results_of(
@@ -120,7 +123,6 @@ int main(int argc, char** argv) {
     std::string command = "evaluate";
     for (int i = 1; i < argc; ++i) command += std::string{" "} + argv[i];
     try {
-        interrupt::note_signals();
         run(read_arguments(argc, argv), command);
     } catch (const interrupt::stopped& stopped) {
         fmt::print(stderr, "\nevaluate: {}; the same command goes on\n", stopped.what());

@@ -251,6 +251,7 @@ void run(arguments args) {
         decode_all(models, args, prompt, i, report);
     };
     try {
+        const interrupt::noted_signals noted;
         for (std::size_t i = 0; i < prompts.size(); ++i) decode_prompt(i);
     } catch (const interrupt::stopped&) {
         report.summary();  // of the answers that are whole
@@ -263,7 +264,6 @@ void run(arguments args) {
 
 int main(int argc, char** argv) {
     try {
-        interrupt::note_signals();
         run(read_arguments(argc, argv));
     } catch (const interrupt::stopped& stopped) {
         fmt::print(stderr, "\ngenerate: {}\n", stopped.what());

@@ -23,15 +23,26 @@ namespace detail {
 inline volatile std::sig_atomic_t caught = 0;
 }
 
-/// From now on the two signals are only noted; the second one ends the program at once.
-inline void note_signals() {
-    for (const int signal : {SIGINT, SIGTERM})
-        std::signal(signal, [](int number) {
-            detail::caught = number;
-            std::signal(SIGINT, SIG_DFL);
-            std::signal(SIGTERM, SIG_DFL);
-        });
-}
+/// As long as it lives the two signals are only noted; the second one ends the program at once.
+class noted_signals {
+public:
+    noted_signals() {
+        for (const int signal : {SIGINT, SIGTERM})
+            std::signal(signal, [](int number) {
+                detail::caught = number;
+                restore();
+            });
+    }
+    noted_signals(const noted_signals&) = delete;
+    noted_signals& operator=(const noted_signals&) = delete;
+    ~noted_signals() { restore(); }
+
+private:
+    static void restore() {
+        std::signal(SIGINT, SIG_DFL);
+        std::signal(SIGTERM, SIG_DFL);
+    }
+};
 
 /// Throws `stopped` if one of them has come. Called between steps.
 inline void check() {

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "support/answers.hpp"
 #include "support/catch.hpp"
 #include "support/policies.hpp"
 #include "support/rewards.hpp"
@@ -43,8 +44,7 @@ outcome decode(const tq::decode_options& options, const tq::rollout_options& rol
         }
     result.first_half = early / result.look_ahead;
     result.look_ahead /= emitted;
-    for (std::size_t i = 0; i < answers.size(); ++i)
-        result.answers.emplace_back(answers.answer(i).begin(), answers.answer(i).end());
+    result.answers = tq::test::answers_of(answers);
     return result;
 }
 

@@ -3,11 +3,13 @@
 
 #include <algorithm>
 
+#include "support/answers.hpp"
 #include "support/catch.hpp"
 #include "support/message.hpp"
 #include "support/policies.hpp"
 
 using tq::token_list;
+using tq::test::answers_of;
 using tq::test::message_of;
 
 namespace {
@@ -30,14 +32,6 @@ auto make_decoder(std::uint64_t seed) {
 template <class Generation>
 void finish(Generation& answers) {
     while (!answers.advance().empty()) continue;
-}
-
-template <class Generation>
-std::vector<token_list> answers_of(const Generation& answers) {
-    std::vector<token_list> all;
-    for (std::size_t i = 0; i < answers.size(); ++i)
-        all.emplace_back(answers.answer(i).begin(), answers.answer(i).end());
-    return all;
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <utility>
 
+#include "support/answers.hpp"
 #include "support/catch.hpp"
 #include "support/policies.hpp"
 #include "support/rewards.hpp"
@@ -56,10 +57,8 @@ result decode(std::uint64_t seed, const setting& s, tq::race_mode race, bool reu
     result out;
     while (!answers.advance().empty()) {
     }
-    for (std::size_t i = 0; i < prompts.size(); ++i) {
-        out.answers.emplace_back(answers.answer(i).begin(), answers.answer(i).end());
-        out.kl += answers.kl(i);
-    }
+    out.answers = tq::test::answers_of(answers);
+    for (std::size_t i = 0; i < prompts.size(); ++i) out.kl += answers.kl(i);
     for (const std::size_t size : baseline.batches) out.baseline_tokens += size;
     return out;
 }
@@ -253,8 +252,7 @@ bigram_result decode_bigram(const tq::decode_options& options, std::size_t vocab
             // candidates come in order of their prior; where is the chosen one in the vocabulary?
             result.over_top_k += step.distribution.log_pi[step.choice] < -4;
         }
-    for (std::size_t i = 0; i < answers.size(); ++i)
-        result.answers.emplace_back(answers.answer(i).begin(), answers.answer(i).end());
+    result.answers = tq::test::answers_of(answers);
     result.spent = answers.spent().total();
     return result;
 }

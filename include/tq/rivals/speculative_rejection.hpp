@@ -212,7 +212,7 @@ private:
         step.position = race.state.answer().size();
         step.spent = race.spent;
         step.kl = std::log(static_cast<double>(race.runners.size()));
-        const runner* best = nullptr;  // one is always alive
+        const runner* best = nullptr;
         for (std::size_t i = 0; i < race.runners.size(); ++i) {
             const runner& one = race.runners[i];
             const token_view text =
@@ -227,7 +227,7 @@ private:
         step.log_p.assign(race.runners.size(), -std::numeric_limits<double>::infinity());
         step.log_p[step.choice] = 0;
         step.tokens = step.blocks[step.choice];
-        step.ends = best != nullptr && best->text.finished;
+        step.ends = race.runners[step.choice].text.finished;
         return step;
     }
 
