@@ -12,6 +12,7 @@
 
 #include "../support/defaults.hpp"
 #include "../support/names.hpp"
+#include "../support/untrusted.hpp"
 
 namespace evaluation {
 namespace {
@@ -412,8 +413,8 @@ const method_config& config::method(const std::string& wanted) const {
 config read_config(const std::filesystem::path& file) {
     std::ifstream stream{file};
     if (!stream) throw tq::invalid_option{"cannot read the configuration " + file.string()};
-    const json whole = json::parse(stream, nullptr, false, true);  // comments are allowed
-    if (whole.is_discarded()) throw tq::invalid_option{file.string() + " is not JSON"};
+    const json whole = untrusted::parse_json(stream, true);  // comments are allowed
+    if (whole.is_discarded()) throw tq::invalid_option{file.string() + " is not JSON, or nested too deep"};
     config c;
     c.folder = std::filesystem::absolute(file).parent_path();
     const std::string where = file.filename().string();
@@ -465,18 +466,11 @@ std::vector<std::string> read_prompts(const config& c) {
     if (!stream) throw tq::invalid_option{"cannot read the prompts " + c.prompts.string()};
     std::vector<std::string> result;
     std::size_t number = 0, seen = 0;
-    for (std::string line; result.size() < c.limit && std::getline(stream, line);) {
+    for (std::string line; result.size() < c.limit && untrusted::read_line(stream, line, c.prompts.string());) {
         ++number;
         if (!line.empty() && line.back() == '\r') line.pop_back();
         if (line.empty() || seen++ < c.first) continue;
-        if (line.front() == '{') {
-            const json object = json::parse(line, nullptr, false);
-            if (!object.is_object() || !object.contains("prompt") || !object["prompt"].is_string())
-                throw tq::invalid_option{
-                    fmt::format("{}:{}: must be a JSON object with a string \"prompt\"",
-                                c.prompts.string(), number)};
-            line = object["prompt"];
-        }
+        line = untrusted::prompt_of(line, fmt::format("{}:{}", c.prompts.string(), number));
         // A dialogue: the last human turn is the prompt.
         if (const auto human = line.rfind("Human:"); human != std::string::npos) {
             line = line.substr(human + 6);

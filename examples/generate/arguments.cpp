@@ -11,6 +11,7 @@
 
 #include "../support/defaults.hpp"
 #include "../support/names.hpp"
+#include "../support/untrusted.hpp"
 
 #if __has_include(<boost/math/tools/toms748_solve.hpp>)
 #include <tq/ext/boost/budget.hpp>
@@ -254,14 +255,6 @@ void fill_defaults(arguments& args) {
     if (args.threads == 0) args.threads = demo_defaults::threads();
 }
 
-std::string prompt_of(const std::string& line, const std::string& where) {
-    if (line.front() != '{') return line;
-    const auto json = nlohmann::json::parse(line, nullptr, false);
-    if (!json.is_object() || !json.contains("prompt") || !json["prompt"].is_string())
-        throw tq::invalid_option{where + ": must be a JSON object with a string \"prompt\""};
-    return json["prompt"];
-}
-
 }  // namespace
 
 arguments read_arguments(int argc, char** argv) {
@@ -305,11 +298,12 @@ std::vector<std::string> read_prompts(const arguments& args) {
     if (!file) throw tq::invalid_option{"prompts: cannot read " + args.prompt_file};
     std::vector<std::string> prompts;
     std::size_t number = 0;
-    for (std::string line; std::getline(file, line);) {
+    for (std::string line; untrusted::read_line(file, line, args.prompt_file);) {
         ++number;
         if (!line.empty() && line.back() == '\r') line.pop_back();
         if (line.find_first_not_of(" \t") == std::string::npos) continue;
-        prompts.push_back(prompt_of(line, fmt::format("{}:{}", args.prompt_file, number)));
+        prompts.push_back(
+            untrusted::prompt_of(line, fmt::format("{}:{}", args.prompt_file, number)));
         if (prompts.size() == args.limit) break;
     }
     if (prompts.empty()) throw tq::invalid_option{"prompts: no prompt in " + args.prompt_file};

@@ -178,7 +178,15 @@ TEST_CASE("servers that fail for good are one error") {
         mock_server server{[](const received&, httplib::Response& response) {
             response.set_content("<html>", "text/html");
         }};
-        fails(server.url(), "an answer that is not JSON: <html>");
+        fails(server.url(), "an answer that is not JSON, or nested too deep: <html>");
+    }
+    SECTION("lists in lists without end") {
+        constexpr std::size_t depth = 1'000'000;
+        mock_server server{[](const received&, httplib::Response& response) {
+            response.set_content("{\"a\":" + std::string(depth, '[') + std::string(depth, ']') + "}",
+                                 "application/json");
+        }};
+        fails(server.url(), "nested too deep: {\"a\":[[[");
     }
     SECTION("closed without an answer") {
         raw_server server{""};

@@ -60,6 +60,18 @@ struct reply {
     std::chrono::milliseconds wait{0};     // what the server asks for
 };
 
+/// A body as JSON; discarded if it is none, or nested deeper than any honest answer: to copy a value
+/// costs stack for each level.
+inline nlohmann::json parse_body(const std::string& text) {
+    constexpr int deepest = 64;
+    bool fits = true;
+    const auto shallow = [&](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
+        return fits = fits && depth <= deepest;
+    };
+    nlohmann::json body = nlohmann::json::parse(text, shallow, false);
+    return fits ? body : nlohmann::json(nlohmann::json::value_t::discarded);
+}
+
 inline bool status_may_pass(int status) noexcept {
     return status == 408 || status == 425 || status == 429 || status >= 500;
 }
@@ -205,12 +217,12 @@ private:
                                       const std::string& received) const {
         detail::reply reply{.status = response.status};
         if (response.status >= 200 && response.status < 300) {
-            auto body = nlohmann::json::parse(received, nullptr, false);
+            nlohmann::json body = detail::parse_body(received);
             if (!body.is_discarded()) {
                 reply.body = std::move(body);
                 return reply;
             }
-            reply.problem = "an answer that is not JSON: " + excerpt(received);
+            reply.problem = "an answer that is not JSON, or nested too deep: " + excerpt(received);
             reply.may_pass = true;
             return reply;
         }
