@@ -1,12 +1,10 @@
 // Any bytes as what a server answers.
-#include <arpa/inet.h>
-#include <sys/socket.h>
-
 #include <mutex>
 #include <thread>
 #include <vector>
 
 #include "fuzz.hpp"
+#include "support/loopback_listener.hpp"
 #include "tq/adapters/http/http.hpp"
 
 namespace {
@@ -14,28 +12,17 @@ namespace {
 /// Answers every connection with the present bytes and closes it.
 class byte_server {
 public:
-    byte_server() : socket_{::socket(AF_INET, SOCK_STREAM, 0)} {
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        socklen_t size = sizeof address;
-        auto* generic = reinterpret_cast<sockaddr*>(&address);
-        tq::fuzz::require(::bind(socket_, generic, size) == 0 && ::listen(socket_, 8) == 0,
-                          "a port on loopback");
-        ::getsockname(socket_, generic, &size);
-        port_ = ntohs(address.sin_port);
-        std::thread{[this] { serve(); }}.detach();
-    }
+    byte_server() { std::thread{[this] { serve(); }}.detach(); }
     void answer(std::string bytes) {
         const std::lock_guard lock{mutex_};
         bytes_ = std::move(bytes);
     }
-    [[nodiscard]] std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
+    [[nodiscard]] const std::string& url() const { return listener_.url(); }
 
 private:
     [[noreturn]] void serve() {
         for (;;) {
-            const int connection = ::accept(socket_, nullptr, nullptr);
+            const int connection = listener_.accept();
             std::string request;
             char buffer[4096];
             // The requests of this target end with the brace of their JSON.
@@ -57,8 +44,7 @@ private:
         }
     }
 
-    int socket_;
-    int port_ = 0;
+    tq::test::loopback_listener listener_;
     std::mutex mutex_;
     std::string bytes_;
 };

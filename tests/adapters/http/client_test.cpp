@@ -1,8 +1,3 @@
-#include <sys/socket.h>
-#include <unistd.h>
-
-#include <netinet/in.h>
-
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
@@ -10,6 +5,7 @@
 
 #include "mock_server.hpp"
 #include "support/catch.hpp"
+#include "support/loopback_listener.hpp"
 #include "support/message.hpp"
 #include "tq/adapters/http/client.hpp"
 
@@ -38,41 +34,28 @@ void echo(const received& request, httplib::Response& response) {
 class raw_server {
 public:
     explicit raw_server(std::string bytes, std::chrono::milliseconds hold = 0ms)
-        : socket_{::socket(AF_INET, SOCK_STREAM, 0)} {
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        socklen_t size = sizeof address;
-        auto* generic = reinterpret_cast<sockaddr*>(&address);
-        REQUIRE(::bind(socket_, generic, size) == 0);
-        REQUIRE(::listen(socket_, 8) == 0);
-        ::getsockname(socket_, generic, &size);
-        port_ = ntohs(address.sin_port);
-        thread_ = std::jthread{[this, bytes = std::move(bytes), hold](std::stop_token stop) {
-            for (;;) {
-                const int connection = ::accept(socket_, nullptr, nullptr);
-                if (connection < 0 || stop.stop_requested()) return;
-                char buffer[4096];
-                (void)::recv(connection, buffer, sizeof buffer, 0);
-                (void)::send(connection, bytes.data(), bytes.size(), MSG_NOSIGNAL);
-                for (auto waited = 0ms; waited < hold && !stop.stop_requested(); waited += 10ms)
-                    std::this_thread::sleep_for(10ms);
-                ::shutdown(connection, SHUT_WR);
-                (void)::recv(connection, buffer, sizeof buffer, 0);
-                ::close(connection);
-            }
-        }};
-    }
+        : thread_{[this, bytes = std::move(bytes), hold](std::stop_token stop) {
+              for (;;) {
+                  const int connection = listener_.accept();
+                  if (connection < 0 || stop.stop_requested()) return;
+                  char buffer[4096];
+                  (void)::recv(connection, buffer, sizeof buffer, 0);
+                  (void)::send(connection, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+                  for (auto waited = 0ms; waited < hold && !stop.stop_requested(); waited += 10ms)
+                      std::this_thread::sleep_for(10ms);
+                  ::shutdown(connection, SHUT_WR);
+                  (void)::recv(connection, buffer, sizeof buffer, 0);
+                  ::close(connection);
+              }
+          }} {}
     ~raw_server() {
         thread_.request_stop();
-        ::shutdown(socket_, SHUT_RDWR);
-        ::close(socket_);
+        listener_.stop();
     }
-    [[nodiscard]] std::string url() const { return "http://127.0.0.1:" + std::to_string(port_); }
+    [[nodiscard]] const std::string& url() const { return listener_.url(); }
 
 private:
-    int socket_;
-    int port_ = 0;
+    tq::test::loopback_listener listener_;
     std::jthread thread_;
 };
 
@@ -157,8 +140,8 @@ TEST_CASE("what cannot pass is an error at once, with the server's own words") {
         FAIL("nothing was thrown");
     } catch (const backend_error& error) {
         CHECK(error.code() == 400);
-        CHECK(error.what() == server.url() +
-                                  "/v1/completions: status 400: max_tokens must be positive (1 try)");
+        CHECK(error.what() ==
+              server.url() + "/v1/completions: status 400: max_tokens must be positive (1 try)");
     }
     CHECK(server.requests().size() == 1);
 }
@@ -183,8 +166,9 @@ TEST_CASE("servers that fail for good are one error") {
     SECTION("lists in lists without end") {
         constexpr std::size_t depth = 1'000'000;
         mock_server server{[](const received&, httplib::Response& response) {
-            response.set_content("{\"a\":" + std::string(depth, '[') + std::string(depth, ']') + "}",
-                                 "application/json");
+            response.set_content(
+                "{\"a\":" + std::string(depth, '[') + std::string(depth, ']') + "}",
+                "application/json");
         }};
         fails(server.url(), "nested too deep: {\"a\":[[[");
     }
