@@ -127,6 +127,26 @@ TEST_CASE("block_decoder: prompts decoded together get the answers they get alon
     }
 }
 
+TEST_CASE("block_decoder: a Q of NaN is an error, and no token is lost") {
+    struct {
+        void evaluate(std::span<const tq::value_query> queries) {
+            for (const tq::value_query& query : queries)
+                for (tq::value_estimate& value : query.values) value.q = calls == 1 ? NAN : 0;
+            ++calls;
+        }
+        int calls = 0;
+    } value;
+    tq::block_decoder decoder{tq::test::random_bigram(4, 1), value, {.block = 2, .candidates = 3}};
+    const std::vector<token_list> prompts{{0}};
+    auto answers = decoder.generate_all(prompts, 6);
+    REQUIRE(answers.advance().size() == 1);
+    CHECK(tq::test::message_of<tq::backend_error>([&] { (void)answers.advance(); }) ==
+          "action value: Q of block 0 is NaN");
+    CHECK(answers.answer(0).size() == 2);
+    CHECK(answers.advance().size() == 1);
+    CHECK(answers.answer(0).size() == 4);
+}
+
 TEST_CASE("block_decoder: options out of range are refused in words") {
     small s;
     tree_policy policy{s.world, s.pi};

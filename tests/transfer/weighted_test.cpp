@@ -403,3 +403,20 @@ TEST_CASE("decoder: weights that collapse are reported, fall back by rule, and n
     CHECK(decode({.on_collapse = tq::collapse_action::unweighted}).unweighted > 0);
     CHECK(decode({.on_collapse = tq::collapse_action::widen}).collapsed > 0);
 }
+
+TEST_CASE("indirect transfer: the range that it states holds what its rule can return") {
+    tq::test::constant_policy model{{0, 0}};
+    const auto range = [&](tq::weight_options rule) {
+        return tq::indirect_transfer{model, tq::test::even_reward{},
+                                     tq::implicit_weights{model, {.beta = 1}}, sampled(4), rule}
+            .range();
+    };
+    const tq::reward_range stated = tq::test::even_reward{}.range();
+    CHECK(range({}).lo == stated.lo);
+    CHECK(range({.on_collapse = tq::collapse_action::refuse}).lo == -HUGE_VAL);
+    CHECK(range({.on_collapse = tq::collapse_action::refuse}).hi == stated.hi);
+    for (const weighting form : {weighting::plain, weighting::reference}) {
+        CHECK(range({.form = form}).lo == -HUGE_VAL);
+        CHECK(range({.form = form}).hi == HUGE_VAL);
+    }
+}
