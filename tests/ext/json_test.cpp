@@ -79,3 +79,22 @@ TEST_CASE("json: options, with the selection in words") {
         rollouts.dump() ==
         R"({"horizon":8,"noise":"independent","reuse":true,"rollouts":2,"slots":0,"temperature":0.5,"top_p":0.9})");
 }
+
+TEST_CASE("json: a Q that rests on importance weights says how well") {
+    tq::tilted_distribution d;
+    d.tokens = {7, 8};
+    d.log_pi = d.log_prior = d.q = d.q_error = d.log_p = {0.5, 0.5};
+    d.rollouts = {3, 3};
+    d.weights = {std::nullopt, tq::weight_diagnostics{}};
+    d.weights[1]->ess = 2.5;
+    d.weights[1]->used = tq::weighting::pareto_smoothed;
+    d.weights[1]->collapsed = true;
+    const json candidates = d;
+    CHECK_FALSE(candidates[0].contains("weights"));
+    const json& weights = candidates[1].at("weights");
+    CHECK(weights.size() == 8);
+    CHECK(weights.at("ess") == 2.5);
+    CHECK(weights.at("used") == "pareto_smoothed");
+    CHECK(weights.at("collapsed") == true);
+    CHECK(weights.at("refused") == false);
+}

@@ -12,7 +12,9 @@ namespace {
 /// Answers every connection with the present bytes and closes it.
 class byte_server {
 public:
-    byte_server() { std::thread{[this] { serve(); }}.detach(); }
+    byte_server() {
+        std::thread{[this] { serve(); }}.detach();
+    }
     void answer(std::string bytes) {
         const std::lock_guard lock{mutex_};
         bytes_ = std::move(bytes);
@@ -71,13 +73,19 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     tq::fuzz::survive([&] {
         if (const int what = data[0] % 9; what < 3) {
             const auto speaks = static_cast<dialect>(what);
-            completion_server model{patience, {.speaks = speaks, .text = speaks == dialect::openai ? letters : text_codec{}}};
+            completion_server model{
+                patience,
+                {.speaks = speaks, .text = speaks == dialect::openai ? letters : text_codec{}}};
             const tq::rollout_request request{
                 .sequence = prompt, .max_tokens = 4, .end_tokens = prompt};
-            const auto rollout = model.complete({&request, 1}, {.temperature = 1, .log_probabilities = true}).front();
-            tq::fuzz::require(rollout.start == 2 && rollout.tokens().size() <= 4, "no more tokens than wanted");
+            const auto rollout =
+                model.complete({&request, 1}, {.temperature = 1, .log_probabilities = true})
+                    .front();
+            tq::fuzz::require(rollout.start == 2 && rollout.tokens().size() <= 4,
+                              "no more tokens than wanted");
         } else {
-            server_reward reward{patience, {.path = static_cast<reward_path>(what - 3), .decode = letters.decode}};
+            server_reward reward{
+                patience, {.path = static_cast<reward_path>(what - 3), .decode = letters.decode}};
             const tq::answer_view answer{prompt, prompt};
             double value = 0;
             tq::score_answers(reward, {&answer, 1}, {&value, 1});
