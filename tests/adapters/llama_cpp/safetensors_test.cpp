@@ -88,6 +88,8 @@ TEST_CASE("faulty header entries are refused with the reason") {
     };
     REQUIRE(contains(entry("3"), "not an object"));
     REQUIRE(contains(entry("{}"), "no dtype"));
+    const std::string nested = std::string(1'000'000, '[') + std::string(1'000'000, ']');
+    REQUIRE(contains(entry(R"({"dtype":)" + nested + "}"), "no dtype"));
     REQUIRE(contains(entry(R"({"dtype":"F32","shape":[4]})"), "no list data_offsets"));
     REQUIRE(contains(entry(R"({"dtype":"F32","shape":[-4],"data_offsets":[0,16]})"), "no count"));
     REQUIRE(contains(entry(R"({"dtype":"F32","shape":[4],"data_offsets":[16,0]})"), "outside"));
