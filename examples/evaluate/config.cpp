@@ -414,7 +414,8 @@ config read_config(const std::filesystem::path& file) {
     std::ifstream stream{file};
     if (!stream) throw tq::invalid_option{"cannot read the configuration " + file.string()};
     const json whole = untrusted::parse_json(stream, true);  // comments are allowed
-    if (whole.is_discarded()) throw tq::invalid_option{file.string() + " is not JSON, or nested too deep"};
+    if (whole.is_discarded())
+        throw tq::invalid_option{file.string() + " is not JSON, or nested too deep"};
     config c;
     c.folder = std::filesystem::absolute(file).parent_path();
     const std::string where = file.filename().string();
@@ -466,7 +467,8 @@ std::vector<std::string> read_prompts(const config& c) {
     if (!stream) throw tq::invalid_option{"cannot read the prompts " + c.prompts.string()};
     std::vector<std::string> result;
     std::size_t number = 0, seen = 0;
-    for (std::string line; result.size() < c.limit && untrusted::read_line(stream, line, c.prompts.string());) {
+    for (std::string line;
+         result.size() < c.limit && untrusted::read_line(stream, line, c.prompts.string());) {
         ++number;
         if (!line.empty() && line.back() == '\r') line.pop_back();
         if (line.empty() || seen++ < c.first) continue;
