@@ -23,7 +23,7 @@
 #include <tq/ext/json/json.hpp>
 #include <tq/tq.hpp>
 
-#include "../examples/support/defaults.hpp"
+#include "../examples/programs/support/defaults.hpp"
 
 namespace {
 

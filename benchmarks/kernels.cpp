@@ -27,7 +27,7 @@
 #include <tq/tq.hpp>
 #include <vector>
 
-#include "../examples/support/defaults.hpp"
+#include "../examples/programs/support/defaults.hpp"
 #include "kernels/portable.hpp"
 
 namespace {

@@ -21,7 +21,7 @@
 #include <tq/tq.hpp>
 #include <vector>
 
-#include "../examples/support/defaults.hpp"
+#include "../examples/programs/support/defaults.hpp"
 
 namespace {
 

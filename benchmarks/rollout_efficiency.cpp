@@ -31,8 +31,8 @@
 #include <tq/tq.hpp>
 #include <vector>
 
-#include "../examples/support/defaults.hpp"
-#include "../examples/support/timed.hpp"
+#include "../examples/programs/support/defaults.hpp"
+#include "../examples/programs/support/timed.hpp"
 
 namespace {
 

@@ -51,7 +51,7 @@ function(tqstar_add_program name)
     if(uses_llama)
         target_link_libraries(${name} PRIVATE tq::llama_cpp)
         target_compile_definitions(${name} PRIVATE
-            "TQSTAR_ASSETS_DIR=\"${PROJECT_SOURCE_DIR}/examples/assets\"")
+            "TQSTAR_ASSETS_DIR=\"${PROJECT_SOURCE_DIR}/examples/research/assets\"")
     endif()
     if(TQSTAR_NATIVE)
         # g++ 12 warns about its own AVX-512 intrinsics.

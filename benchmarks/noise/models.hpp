@@ -11,7 +11,7 @@
 #include <tq/tq.hpp>
 #include <vector>
 
-#include "../../examples/support/defaults.hpp"
+#include "../../examples/programs/support/defaults.hpp"
 
 namespace noise {
 

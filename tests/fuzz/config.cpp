@@ -1,5 +1,5 @@
 // Any bytes as a configuration of `evaluate`.
-#include "../../examples/evaluate/config.hpp"
+#include "../../examples/programs/evaluate/config.hpp"
 
 #include "fuzz.hpp"
 

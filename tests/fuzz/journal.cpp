@@ -1,5 +1,5 @@
 // Any bytes after the first line of a journal, and as the file of timings.
-#include "../../examples/evaluate/journal.hpp"
+#include "../../examples/programs/evaluate/journal.hpp"
 
 #include "fuzz.hpp"
 

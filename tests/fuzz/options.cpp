@@ -1,5 +1,5 @@
 // Any words as the command line of `generate`.
-#include "../../examples/generate/arguments.hpp"
+#include "../../examples/programs/generate/arguments.hpp"
 
 #include <vector>
 

@@ -1,5 +1,5 @@
 // Any bytes as a file of prompts.
-#include "../../examples/evaluate/config.hpp"
+#include "../../examples/programs/evaluate/config.hpp"
 
 #include "fuzz.hpp"
 

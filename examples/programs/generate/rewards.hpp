@@ -14,7 +14,7 @@
 
 /// "Short and plain": the mean of three shares in [0, 1], which fall with the words of a sentence (5 to
 /// 25), the letters of a word (3.5 to 6) and the words of the answer (0 to 40); less 0.2 for each
-/// exclamation mark; in [0, 1]. 0 without words. The rule of examples/assets/scripts/rewards.py.
+/// exclamation mark; in [0, 1]. 0 without words. The rule of examples/research/assets/scripts/rewards.py.
 [[nodiscard]] double brevity_of(const std::string& text);
 
 /// The rewards asked for, as a weighted sum. Heads on one trunk share its weights.
