@@ -54,9 +54,9 @@ int main(int argc, char** argv) try {
     CLI11_PARSE(app, argc, argv);
     if (quick) repetitions = 3;
 
-    const std::vector<std::string> headers{"Eigen/Core", "tq/tq.hpp", "nlohmann/json.hpp",
-                                           "tq/concepts/policy.hpp", "tq/kernels/tilt.hpp",
-                                           "tq/decode/decoder.hpp"};
+    const std::vector<std::string> headers{"Eigen/Core",          "tq/tq.hpp",
+                                           "nlohmann/json.hpp",   "tq/concepts/policy.hpp",
+                                           "tq/kernels/tilt.hpp", "tq/decode/decoder.hpp"};
     const std::filesystem::path folder =
         std::filesystem::temp_directory_path() / ("tq_compile_time_" + std::to_string(getpid()));
     std::filesystem::create_directories(folder);
@@ -65,10 +65,9 @@ int main(int argc, char** argv) try {
         for (std::size_t i = 0; i < headers.size(); ++i) {
             const std::filesystem::path source = folder / (std::to_string(i) + ".cpp");
             std::ofstream{source} << "#include <" << headers[i] << ">\n";
-            const double seconds =
-                seconds_of(fmt::format("{} -std=c++20 -O2 -I{} -isystem {} -c {} -o {}", compiler,
-                                       TQSTAR_INCLUDE, TQSTAR_EIGEN_INCLUDE, source.string(),
-                                       (folder / "out.o").string()));
+            const double seconds = seconds_of(fmt::format(
+                "{} -std=c++20 -O2 -I{} -isystem {} -c {} -o {}", compiler, TQSTAR_INCLUDE,
+                TQSTAR_EIGEN_INCLUDE, source.string(), (folder / "out.o").string()));
             if (repetition > 0) times[i].push_back(seconds);  // the first fills the file cache
         }
     }

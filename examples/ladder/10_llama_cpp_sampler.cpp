@@ -35,12 +35,14 @@ int main() try {
     tq::llama_cpp::reward_head reward{weights, assets + "/valence_head.safetensors"};
     tq::direct_transfer q{
         tq::llama_cpp::language_model{weights, {.lora = assets + "/baseline_valence_dpo.gguf"}},
-        reward, {.horizon = 16}};
+        reward,
+        {.horizon = 16}};
     const auto reward_with_alpha = [&](double alpha) {
         llama_sampler* chain = llama_sampler_chain_init(llama_sampler_chain_default_params());
         llama_sampler_chain_add(chain, llama_sampler_init_top_k(8));
-        llama_sampler_chain_add(chain, tq::llama_cpp::make_sampler(
-                                           weights, q, {.decode = {.alpha = alpha}, .max_tokens = 16}));
+        llama_sampler_chain_add(
+            chain, tq::llama_cpp::make_sampler(weights, q,
+                                               {.decode = {.alpha = alpha}, .max_tokens = 16}));
         llama_sampler_chain_add(chain, llama_sampler_init_greedy());
         tq::llama_cpp::prime(chain, prompt);
         const tq::token_list answer = sample(loaded, chain, prompt);

@@ -7,8 +7,7 @@
 #include <tq/tq.hpp>
 
 int main(int argc, char** argv) try {
-    if (argc < 5)
-        return std::puts("usage: servers MODEL.gguf HEAD.safetensors PROMPT URL..."), 2;
+    if (argc < 5) return std::puts("usage: servers MODEL.gguf HEAD.safetensors PROMPT URL..."), 2;
     tq::llama_cpp::model weights{argv[1]};
     tq::llama_cpp::language_model policy{weights};
     tq::llama_cpp::reward_head reward{weights, argv[2]};

@@ -137,9 +137,9 @@ TEST_CASE("budget: what is open at a step follows from the answer's length and w
 }
 
 TEST_CASE("budget: options out of range are refused") {
-    CHECK_THROWS_AS(tq::check(automatic(0), "test"), tq::invalid_option);
-    CHECK_THROWS_AS(tq::check(automatic(10, 0.5), "test"), tq::invalid_option);
+    CHECK_THROWS_AS(tq::validate(automatic(0), "test"), tq::invalid_option);
+    CHECK_THROWS_AS(tq::validate(automatic(10, 0.5), "test"), tq::invalid_option);
     tq::decode_options options = automatic(10);
     options.race = tq::race_mode::exact;
-    CHECK_THROWS_AS(tq::check(options, "test"), tq::invalid_option);
+    CHECK_THROWS_AS(tq::validate(options, "test"), tq::invalid_option);
 }

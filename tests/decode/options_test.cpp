@@ -8,7 +8,7 @@
 namespace {
 
 std::string refusal(const tq::decode_options& options) {
-    return tq::test::message_of<tq::invalid_option>([&] { tq::check(options, "here"); });
+    return tq::test::message_of<tq::invalid_option>([&] { tq::validate(options, "here"); });
 }
 const std::string accepted = "nothing was thrown";
 

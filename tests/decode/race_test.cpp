@@ -356,9 +356,9 @@ TEST_CASE("race: a reward that is NaN is an error, not an endless race") {
 
 TEST_CASE("race: options out of range are refused") {
     tq::decode_options options{.race_error = 0};
-    CHECK_THROWS_AS(tq::check(options, "test"), tq::invalid_option);
+    CHECK_THROWS_AS(tq::validate(options, "test"), tq::invalid_option);
     options = {.race_error = 1};
-    CHECK_THROWS_AS(tq::check(options, "test"), tq::invalid_option);
+    CHECK_THROWS_AS(tq::validate(options, "test"), tq::invalid_option);
     options = {.race_budget = 0};
-    CHECK_THROWS_AS(tq::check(options, "test"), tq::invalid_option);
+    CHECK_THROWS_AS(tq::validate(options, "test"), tq::invalid_option);
 }

@@ -46,7 +46,7 @@ std::vector<tq::step> answer(Decoder&& decode) {
 }
 
 std::string refusal(const tq::decode_options& options) {
-    return tq::test::message_of<tq::invalid_option>([&] { tq::check(options, "here"); });
+    return tq::test::message_of<tq::invalid_option>([&] { tq::validate(options, "here"); });
 }
 
 }  // namespace

@@ -53,11 +53,11 @@ std::string decode_all(std::size_t slots) {
                                          tq::race_mode::confident, tq::race_mode::halving}) {
             const tq::decode_options options{
                 .alpha = 0.1, .top_k = 6, .select = select, .race = race, .seed = 11};
-            write(
-                out, "greedy",
-                tq::decoder{model(1),
-                            tq::direct_transfer{model(2), parity{}, {.horizon = 4, .slots = slots}},
-                            options});
+            write(out, "greedy",
+                  tq::decoder{
+                      model(1),
+                      tq::direct_transfer{model(2), parity{}, {.horizon = 4, .in_flight = slots}},
+                      options});
             for (const tq::rollout_noise noise :
                  {tq::rollout_noise::independent, tq::rollout_noise::coupled,
                   tq::rollout_noise::scenario})
@@ -68,12 +68,12 @@ std::string decode_all(std::size_t slots) {
                                                       {.horizon = 4,
                                                        .rollouts = 6,
                                                        .sampling = {.temperature = 0.8},
-                                                       .slots = slots,
+                                                       .in_flight = slots,
                                                        .noise = noise}},
                                   options});
         }
     const tq::decode_options options{.alpha = 0.2, .top_k = 5, .seed = 3};
-    const tq::rollout_options look{.horizon = 3, .rollouts = 8, .sampling = {}, .slots = slots};
+    const tq::rollout_options look{.horizon = 3, .rollouts = 8, .sampling = {}, .in_flight = slots};
     write(out, "indirect",
           tq::decoder{model(1),
                       tq::indirect_transfer{model(2), parity{},
@@ -85,9 +85,10 @@ std::string decode_all(std::size_t slots) {
                                         tq::implicit_weights{model(1), {.beta = 1}}, look},
                       options});
     write(out, "blocks",
-          tq::block_decoder{model(2),
-                            tq::direct_transfer{model(2), parity{}, {.horizon = 4, .slots = slots}},
-                            {.alpha = 0.1, .block = 2, .candidates = 4, .seed = 5}});
+          tq::block_decoder{
+              model(2),
+              tq::direct_transfer{model(2), parity{}, {.horizon = 4, .in_flight = slots}},
+              {.alpha = 0.1, .block = 2, .candidates = 4, .seed = 5}});
     return out.str();
 }
 

@@ -36,7 +36,7 @@ double ess(const std::vector<double>& logs, double power) {
 }
 
 std::string refusal(const tq::weight_options& options) {
-    return tq::test::message_of<tq::invalid_option>([&] { tq::check(options, "here"); });
+    return tq::test::message_of<tq::invalid_option>([&] { tq::validate(options, "here"); });
 }
 
 }  // namespace

@@ -145,7 +145,9 @@ TEST_CASE("kl_per_step: a cut to top_k is counted, and nothing is added where it
             const tq::tilted_distribution& d = step.distribution;
             const double expected = std::max(cut(d), std::min(0.5, most(d)));
             // Float logits leave some 1e-8 of mass too much: a negative cut is written as 0.
-            if (!close(d.kl, expected, 5e-7)) FAIL("world " << number << ": " << d.kl << ", not " << expected << ", cut " << cut(d));
+            if (!close(d.kl, expected, 5e-7))
+                FAIL("world " << number << ": " << d.kl << ", not " << expected << ", cut "
+                              << cut(d));
             if (cut(d) >= 0.5) {
                 if (!std::isinf(d.alpha)) FAIL("world " << number);
                 ++infinite;

@@ -77,7 +77,7 @@ TEST_CASE("json: options, with the selection in words") {
         .horizon = 8, .rollouts = 2, .sampling = {.temperature = 0.5, .top_p = 0.9}};
     CHECK(
         rollouts.dump() ==
-        R"({"horizon":8,"noise":"independent","reuse":true,"rollouts":2,"slots":0,"temperature":0.5,"top_p":0.9})");
+        R"({"horizon":8,"noise":"independent","reuse":true,"rollouts":2,"in_flight":0,"temperature":0.5,"top_p":0.9})");
 }
 
 TEST_CASE("json: a Q that rests on importance weights says how well") {

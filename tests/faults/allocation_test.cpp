@@ -126,7 +126,7 @@ TEST_CASE("faults: an allocation that fails, any one, leaves the decoder as it w
                 model(1),
                 tq::direct_transfer{model(2),
                                     last_token,
-                                    {.horizon = 3, .rollouts = 3, .sampling = {}, .slots = 4}},
+                                    {.horizon = 3, .rollouts = 3, .sampling = {}, .in_flight = 4}},
                 {.alpha = 1, .top_k = 4, .seed = 7}};
         });
     }

@@ -41,7 +41,8 @@ void check_tilt(std::span<const float> row) {
     std::vector<double> log_p(n);
     (void)tq::tilt(prior, q, 0.5, log_p);
     bool finite = n > 0;
-    for (std::size_t i = 0; i < n; ++i) finite = finite && std::abs(prior[i]) < 1e30 && std::abs(q[i]) < 1e30;
+    for (std::size_t i = 0; i < n; ++i)
+        finite = finite && std::abs(prior[i]) < 1e30 && std::abs(q[i]) < 1e30;
     if (!finite) return;
     double sum = 0;
     for (const double x : log_p) sum += std::exp(x);
@@ -65,10 +66,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     check_top_k(row, k);
     check_tilt(row);
     const tq::token_id best = tq::argmax(std::span<const float>{row});
-    require(best == tq::no_token || static_cast<std::size_t>(best) < row.size(), "argmax is of the row");
+    require(best == tq::no_token || static_cast<std::size_t>(best) < row.size(),
+            "argmax is of the row");
     if (row.empty()) return 0;
     tq::row_sampler sampler{{.temperature = temperature, .top_p = top_p}};
     const tq::token_id drawn = sampler(row, tq::random_key{seed}.uniform(0));
-    require(drawn == tq::no_token || static_cast<std::size_t>(drawn) < row.size(), "draws are of the row");
+    require(drawn == tq::no_token || static_cast<std::size_t>(drawn) < row.size(),
+            "draws are of the row");
     return 0;
 }

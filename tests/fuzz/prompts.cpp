@@ -9,7 +9,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     config.limit = 3;
     config.prompts = file.path();
     tq::fuzz::survive([&] {
-        tq::fuzz::require(evaluation::read_prompts(config).size() == 3, "as many prompts as wanted");
+        tq::fuzz::require(evaluation::read_prompts(config).size() == 3,
+                          "as many prompts as wanted");
     });
     return 0;
 }

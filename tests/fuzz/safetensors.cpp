@@ -1,6 +1,6 @@
 // Any bytes as a .safetensors file.
-#include "fuzz.hpp"
 #include "tq/adapters/llama_cpp/safetensors.hpp"
+#include "fuzz.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const tq::fuzz::scratch_file file{data, size};

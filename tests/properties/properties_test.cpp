@@ -86,7 +86,7 @@ TEST_CASE("properties: whatever the world and the options, distributions are dis
             .horizon = world.tree.depth(),
             .rollouts = greedy ? 1 : pick<std::size_t>({1, 2, 5, 33}, key.bits(12)),
             .sampling = {.temperature = greedy ? 0.0 : 1.0},
-            .slots = pick<std::size_t>({0, 1, 3}, key.bits(13))};
+            .in_flight = pick<std::size_t>({0, 1, 3}, key.bits(13))};
         INFO("world " << number << ", scale " << scale);
         std::string fault;
         switch (greedy ? 0 : key.bits(14) % 3) {

@@ -232,7 +232,7 @@ TEST_CASE("rollout_engine: what nobody wants any more takes no further call") {
     for (const tq::trajectory& rollout : done) rows += rollout.rows;
     CHECK(rows == engine.stats().rows);
     CHECK(engine.stats().calls == calls);
-    CHECK(engine.stats().slots == 7 * calls);
+    CHECK(engine.stats().in_flight == 7 * calls);
     CHECK(engine.stats().occupancy() > 0.5);
     CHECK(engine.stats().occupancy() <= 1);
 }

@@ -11,10 +11,10 @@ using tq::test::message_of;
 namespace {
 
 std::string refusal(const tq::rollout_options& options) {
-    return message_of<tq::invalid_option>([&] { tq::check(options, "here"); });
+    return message_of<tq::invalid_option>([&] { tq::validate(options, "here"); });
 }
 std::string refusal(const tq::sampling_rule& rule) {
-    return message_of<tq::invalid_option>([&] { tq::check(rule, "here"); });
+    return message_of<tq::invalid_option>([&] { tq::validate(rule, "here"); });
 }
 const std::string accepted = "nothing was thrown";
 

@@ -37,11 +37,13 @@ int main(int argc, char** argv) try {
     language_model aligned{weights, {.lora = argv[2]}};
     const http::text_codec codec{
         .decode = [&](tq::token_view tokens) { return weights.detokenize(tokens, true); },
-        .encode = [&](std::string_view text) { return weights.tokenize(text, {.parse_special = true}); }};
+        .encode =
+            [&](std::string_view text) { return weights.tokenize(text, {.parse_special = true}); }};
 
     std::vector<tq::token_list> prompts;
-    for (const char* question : {"Tell me about your day.", "What is the sea?", "How do I bake bread?",
-                                 "Why is the sky blue?", "Describe a city.", "Who was Mozart?"})
+    for (const char* question :
+         {"Tell me about your day.", "What is the sea?", "How do I bake bread?",
+          "Why is the sky blue?", "Describe a city.", "Who was Mozart?"})
         prompts.push_back(weights.chat_prompt(question));
     std::vector<tq::rollout_request> requests;
     for (std::size_t i = 0; i < prompts.size(); ++i)

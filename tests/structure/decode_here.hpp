@@ -38,7 +38,8 @@ inline decoded decode_here() {
         for (const tq::token_id token : answer) sum += token % 17;
         return sum;
     };
-    tq::direct_transfer q{lm, reward, {.horizon = 3, .rollouts = 4, .sampling = {.temperature = 1}}};
+    tq::direct_transfer q{
+        lm, reward, {.horizon = 3, .rollouts = 4, .sampling = {.temperature = 1}}};
     tq::decoder decode{lm, q, {.alpha = 5, .top_k = 8, .end_tokens = tq::token_list{}}};
     decoded result;
     for (const tq::step& step : decode.generate(tq::token_list{1}, 4)) {

@@ -150,7 +150,7 @@ TEST_CASE("direct_transfer: the number of slots changes no value") {
             [](tq::token_view, tq::token_view answer) {
                 return static_cast<double>(std::accumulate(answer.begin(), answer.end(), 0));
             },
-            {.horizon = 4, .rollouts = 5, .sampling = {.temperature = 1}, .slots = slots}};
+            {.horizon = 4, .rollouts = 5, .sampling = {.temperature = 1}, .in_flight = slots}};
         std::vector<double> q;
         for (const tq::value_estimate& estimate : ask(value, question, {0, 1, 2}))
             q.push_back(estimate.q);

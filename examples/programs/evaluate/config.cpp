@@ -254,27 +254,27 @@ void check_ranges(const method_config& m, const std::string& where) {
         case baseline:
         case mixed:
         case args:
-            tq::check(m.decode, where);
+            tq::validate(m.decode, where);
             break;
         case tq:
         case controlled_decoding:
-            tq::check(m.decode, where), tq::check(m.rollout, where);
+            tq::validate(m.decode, where), tq::validate(m.rollout, where);
             break;
         case block_tq:
         case blockwise_cd:
-            tq::check(m.block, where), tq::check(m.rollout, where);
+            tq::validate(m.block, where), tq::validate(m.rollout, where);
             break;
         case best_of_n:
             tq::check_option(m.n >= 1, where, "n", m.n, ">= 1");
             break;
         case speculative_rejection:
-            tq::check(
+            tq::validate(
                 tq::speculative_rejection_options{
                     .candidates = m.n, .block = m.block.block, .rejected = m.rejected},
                 where);
             break;
         case segment_rejection:
-            tq::check(m.segments, where);
+            tq::validate(m.segments, where);
             break;
     }
     if (m.transfer != transfer_kind::direct)

@@ -286,9 +286,9 @@ arguments read_arguments(int argc, char** argv) {
     adapt_to_transfer(app, args);
     adapt_to_distribution(app, args);
     fill_defaults(args);
-    check(args.decode, "generate");
-    check(args.rollout, "generate");
-    check(args.weights, "generate");
+    validate(args.decode, "generate");
+    validate(args.rollout, "generate");
+    validate(args.weights, "generate");
     return args;
 }
 

@@ -219,7 +219,7 @@ void report::profile() const {
                "host", 100 * (outside - kernels) / seconds);
     fmt::print("  rollouts: {} model calls, {:.1f} of {:.0f} slots filled in each\n",
                rollouts.calls, per(rollouts.rows, rollouts.calls),
-               per(rollouts.slots, rollouts.calls));
+               per(rollouts.in_flight, rollouts.calls));
     fmt::print("  decided without a rollout: {:.0f} % of the steps; the steps by mode:",
                100 * unseen / steps);
     for (const auto& [mode, count] : races)

@@ -12,7 +12,7 @@
 
 namespace tq {
 
-/// An action value of any type, for those who choose it at run time or keep it behind a C interface.
+/// An action value of any type, for those who choose it at run time or keep it behind a C erased.
 ///
 ///     tq::any_action_value q = tq::direct_transfer{baseline, reward};   // moved in
 ///     tq::any_action_value q{transfer};                                 // held by reference
@@ -38,18 +38,18 @@ public:
     [[nodiscard]] std::size_t cost(const decode_state& state) const { return value_->cost(state); }
 
 private:
-    struct interface {
-        interface() = default;
-        interface(const interface&) = delete;
-        interface& operator=(const interface&) = delete;
-        virtual ~interface() = default;
+    struct erased {
+        erased() = default;
+        erased(const erased&) = delete;
+        erased& operator=(const erased&) = delete;
+        virtual ~erased() = default;
         virtual void evaluate(std::span<const value_query> queries) = 0;
         [[nodiscard]] virtual reward_range range() const = 0;
         [[nodiscard]] virtual std::size_t cost(const decode_state& state) const = 0;
     };
 
     template <class Value>
-    struct model final : interface {
+    struct model final : erased {
         explicit model(Value&& held) : value(std::forward<Value>(held)) {}
         void evaluate(std::span<const value_query> queries) override { value.evaluate(queries); }
         [[nodiscard]] reward_range range() const override {
@@ -71,7 +71,7 @@ private:
         Value value;
     };
 
-    std::shared_ptr<interface> value_;
+    std::shared_ptr<erased> value_;
 };
 
 }  // namespace tq

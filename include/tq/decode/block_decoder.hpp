@@ -24,7 +24,7 @@
 namespace tq {
 
 /// `block` that holds a whole answer.
-inline constexpr std::size_t whole_answer = std::numeric_limits<std::size_t>::max();
+inline constexpr std::size_t whole_answer = (std::numeric_limits<std::size_t>::max)();
 
 /// Options of block decoding.
 struct block_options {
@@ -51,11 +51,11 @@ struct block_options {
 };
 
 /// Throws invalid_option unless every field is in range.
-inline void check(const block_options& options, std::string_view where) {
+inline void validate(const block_options& options, std::string_view where) {
     check_option(options.alpha > 0, where, "alpha", options.alpha, "in (0, inf]");
     check_option(options.block >= 1, where, "block", options.block, ">= 1");
     check_option(options.candidates >= 1, where, "candidates", options.candidates, ">= 1");
-    check(options.proposal, where);
+    validate(options.proposal, where);
     check_option(options.candidates == 1 || !options.proposal.greedy(), where, "candidates",
                  options.candidates,
                  "1 when the proposal is greedy (temperature 0): all are alike");
@@ -114,7 +114,7 @@ public:
           value_(std::forward<Value>(value)),
           options_{std::move(options)},
           end_tokens_{chosen_end_tokens(options_.end_tokens, proposer_)} {
-        check(options_, "block_decoder");
+        validate(options_, "block_decoder");
     }
 
     /// Many prompts, advanced together: one more block each per advance().
@@ -154,7 +154,7 @@ private:
         for (const decode_state& state : states)
             for (std::size_t i = 0; i < options_.candidates; ++i)
                 requests.push_back({.sequence = state.sequence,
-                                    .max_tokens = std::min(options_.block, state.tokens_left),
+                                    .max_tokens = (std::min)(options_.block, state.tokens_left),
                                     .end_tokens = end_tokens_,
                                     .key = state.key.fold_in(proposal_key).fold_in(i)});
         return run_rollouts(proposer_, requests, options_.proposal);

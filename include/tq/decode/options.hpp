@@ -42,7 +42,7 @@ enum class race_mode {
 };
 
 /// `top_k` that keeps the whole vocabulary.
-inline constexpr std::size_t whole_vocabulary = std::numeric_limits<std::size_t>::max();
+inline constexpr std::size_t whole_vocabulary = (std::numeric_limits<std::size_t>::max)();
 
 /// Options of the scorer (alpha, top_k, temperature) and of the decoder (the rest).
 struct decode_options {
@@ -112,7 +112,7 @@ struct decode_options {
 };
 
 /// Throws invalid_option unless every field is in range.
-inline void check(const decode_options& options, std::string_view where) {
+inline void validate(const decode_options& options, std::string_view where) {
     check_option(options.alpha > 0, where, "alpha", options.alpha, "in (0, inf]");
     check_option(!options.alpha_rule || options.race == race_mode::exhaustive, where, "race",
                  static_cast<int>(options.race),

@@ -40,7 +40,7 @@ namespace tq {
     const auto position = static_cast<double>(state.answer().size());
     const double length = position + static_cast<double>(state.tokens_left);
     const double open = std::pow((position + 1) / length, 1 / options.budget_front);
-    return std::max(0.0, options.token_budget * length * open - static_cast<double>(state.spent));
+    return (std::max)(0.0, options.token_budget * length * open - static_cast<double>(state.spent));
 }
 
 namespace detail {
@@ -136,7 +136,7 @@ public:
     void mark_hopeless() {
         double bar = -std::numeric_limits<double>::infinity();
         for (const contender& c : field_)
-            if (!c.out) bar = std::max(bar, c.lowest);
+            if (!c.out) bar = (std::max)(bar, c.lowest);
         for (contender& c : field_) c.out = c.out || c.highest < bar;
     }
 
@@ -185,11 +185,11 @@ private:
         if (options_->race != race_mode::automatic) return;
         report_.token_budget = budget;
         constexpr double plenty = 1e15;
-        const auto affordable = static_cast<std::size_t>(std::min(plenty, budget / cost));
+        const auto affordable = static_cast<std::size_t>((std::min)(plenty, budget / cost));
         std::size_t each = 1;
-        for (const contender& c : field_) each = std::max(each, c.total);
+        for (const contender& c : field_) each = (std::max)(each, c.total);
         // One rollout compares nothing: then the best prospect wins unseen.
-        field_.resize(affordable < 2 ? 1 : std::min(field_.size(), affordable));
+        field_.resize(affordable < 2 ? 1 : (std::min)(field_.size(), affordable));
         race_budget_ = affordable;
         // Where confidence intervals begin to save more than the range does (benchmarks/race_savings).
         constexpr std::size_t many = 64;
@@ -202,15 +202,15 @@ private:
     [[nodiscard]] std::size_t share_of(const contender& c) const {
         switch (report_.mode) {
             case race_mode::confident:
-                return std::min(c.missing(), std::max<std::size_t>(2, c.rewards.size()));
+                return (std::min)(c.missing(), std::max<std::size_t>(2, c.rewards.size()));
             case race_mode::halving: {
                 const std::size_t rounds = std::max<std::size_t>(1, log2_up(report_.starters));
                 if (report_.rounds >= rounds) return 0;
                 const std::size_t share = race_budget_ / rounds / field_.size();
-                return std::min(c.missing(), std::max<std::size_t>(1, share));
+                return (std::min)(c.missing(), std::max<std::size_t>(1, share));
             }
             default:  // the front-runner raises the bar; the others may not need all
-                return width_ == 1 ? c.missing() : std::min(c.missing(), (c.total + 1) / 2);
+                return width_ == 1 ? c.missing() : (std::min)(c.missing(), (c.total + 1) / 2);
         }
     }
 

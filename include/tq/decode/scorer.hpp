@@ -47,7 +47,7 @@ public:
         : policy_(std::forward<Policy>(policy)),
           value_(std::forward<Value>(value)),
           options_{std::move(options)} {
-        check(options_, "scorer");
+        validate(options_, "scorer");
     }
 
     /// The same with the prior taken from `anchor` (the policy itself will do). Throws invalid_option
@@ -176,7 +176,7 @@ private:
 
     /// The top_k likeliest tokens, in descending order.
     [[nodiscard]] proposal likeliest(logits_view row) {
-        top_.resize(std::min(options_.top_k, row.size()));
+        top_.resize((std::min)(options_.top_k, row.size()));
         const top_k_result top = top_k_log_partition(row, top_, options_.temperature);
         proposal result{.log_partition = top.log_partition};
         for (const scored_token& entry : std::span{top_}.first(top.found))
@@ -187,7 +187,7 @@ private:
     /// Those that can win, in descending order of the prior; the top_k likeliest if they are more.
     [[nodiscard]] proposal contenders(logits_view row, random_key key, double width) {
         const selection_noise noise{options_.select, key};
-        survivors_.resize(std::min(options_.top_k, row.size()));
+        survivors_.resize((std::min)(options_.top_k, row.size()));
         const std::size_t found =
             gumbel_survivors(row, noise.field(), options_.temperature, width, survivors_);
         if (found == 0 || found > survivors_.size()) return likeliest(row);

@@ -20,7 +20,7 @@ namespace tq {
 [[nodiscard]] inline double policy_anchor_kl_bound(double alpha, std::size_t tokens,
                                                    double width) noexcept {
     const double tilt = width / alpha;
-    return static_cast<double>(tokens) * std::min(tilt, tilt * tilt / 8);
+    return static_cast<double>(tokens) * (std::min)(tilt, tilt * tilt / 8);
 }
 
 /// KL(rho_r || policy) of a baseline aligned to a reward of this width: min(width / beta, width^2 / (8

@@ -89,9 +89,10 @@ namespace detail {
 /// distance to the unweighted estimate.
 [[nodiscard]] inline double widened(const value_estimate& value, const value_estimate& unweighted,
                                     double ess) noexcept {
-    const double spread = unweighted.standard_error *
-                          std::sqrt(static_cast<double>(unweighted.rollouts) / std::max(ess, 1.0));
-    return std::max({value.standard_error, spread, std::abs(value.q - unweighted.q)});
+    const double spread =
+        unweighted.standard_error *
+        std::sqrt(static_cast<double>(unweighted.rollouts) / (std::max)(ess, 1.0));
+    return (std::max)({value.standard_error, spread, std::abs(value.q - unweighted.q)});
 }
 
 /// Did the default rule (not a form or fall-back that was asked for) take power off the weights?

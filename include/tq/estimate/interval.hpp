@@ -33,7 +33,7 @@ namespace detail {
     for (const double reward : rewards) {
         const double x = std::clamp((reward - range.lo) / width, 0.0, 1.0);
         const double variance = squares / count;
-        const double stake = std::min(
+        const double stake = (std::min)(
             most, std::sqrt(2 * log_inverse_error / (variance * count * std::log1p(count))));
         capital += std::log1p(sign * stake * (x - m));
         sum += x;
@@ -94,7 +94,7 @@ namespace detail {
     double low = 0, high = 40;  // of the tail beyond |z|
     for (int i = 0; i < 60; ++i) {
         const double middle = 0.5 * (low + high);
-        (0.5 * std::erfc(middle / std::sqrt(2.0)) > std::min(p, 1 - p) ? low : high) = middle;
+        (0.5 * std::erfc(middle / std::sqrt(2.0)) > (std::min)(p, 1 - p) ? low : high) = middle;
     }
     return p < 0.5 ? -low : low;
 }

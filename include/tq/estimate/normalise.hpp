@@ -58,7 +58,7 @@ struct weight_options {
 };
 
 /// Throws invalid_option unless every field is in range.
-inline void check(const weight_options& options, std::string_view where) {
+inline void validate(const weight_options& options, std::string_view where) {
     check_option(options.temper_floor > 0 && options.temper_floor <= 1, where, "temper_floor",
                  options.temper_floor, "in (0, 1]");
     check_option(options.clip_quantile > 0 && options.clip_quantile <= 1, where, "clip_quantile",
@@ -80,7 +80,7 @@ struct guard_rule {
 
     /// The effective sample size that is wanted of m rollouts.
     [[nodiscard]] constexpr double floor(std::size_t m) const noexcept {
-        return std::min(share * static_cast<double>(m), ess);
+        return (std::min)(share * static_cast<double>(m), ess);
     }
 };
 
@@ -151,9 +151,9 @@ inline void clip(std::span<double> log_weights, const weight_options& options) {
     double sum = 0;
     for (const double value : sorted) sum += std::exp(value - top);
     const double multiple = options.clip_multiple == 0 ? std::sqrt(size) : options.clip_multiple;
-    const double bound =
-        std::min(sorted[std::max<std::size_t>(rank, 1) - 1], top + std::log(sum / size * multiple));
-    for (double& value : log_weights) value = std::min(value, bound);
+    const double bound = (std::min)(sorted[std::max<std::size_t>(rank, 1) - 1],
+                                    top + std::log(sum / size * multiple));
+    for (double& value : log_weights) value = (std::min)(value, bound);
 }
 
 }  // namespace detail
@@ -176,7 +176,7 @@ inline void clip(std::span<double> log_weights, const weight_options& options) {
     result.ess = detail::ess_of(shares);
     result.max_share = *std::ranges::max_element(shares);
     const double enough =
-        std::min(1 + options.collapse_share * (n - 1), options.collapse_ess) * (1 - 1e-12);
+        (std::min)(1 + options.collapse_share * (n - 1), options.collapse_ess) * (1 - 1e-12);
     result.collapsed =
         result.ess < enough || (std::isfinite(result.k_hat) && result.k_hat > options.collapse_k);
     return result;
@@ -218,7 +218,7 @@ struct chosen_weights {
 [[nodiscard]] inline chosen_weights choose_weights(std::span<const double> log_weights,
                                                    const weight_options& options = {},
                                                    const guard_rule& guard = importance_guard) {
-    check(options, "weights");
+    validate(options, "weights");
     chosen_weights chosen{.log_weights = {log_weights.begin(), log_weights.end()},
                           .diagnostics = diagnose_weights(log_weights, options)};
     weight_diagnostics& d = chosen.diagnostics;

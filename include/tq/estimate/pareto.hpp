@@ -48,7 +48,7 @@ enum class tail_verdict {
 
 /// The k-hat above which n draws are not enough: min(1 - 1 / log10 n, 0.7). -inf for n <= 1.
 [[nodiscard]] inline double pareto_k_limit(std::size_t n) noexcept {
-    return std::min(1 - 1 / std::log10(static_cast<double>(n)), 0.7);
+    return (std::min)(1 - 1 / std::log10(static_cast<double>(n)), 0.7);
 }
 
 /// How many of n weights are the tail: n / 5, from 225 on 3 sqrt(n), rounded down.
@@ -182,7 +182,7 @@ struct weight_tail {
         for (std::size_t i = 0; i < tail.order.size(); ++i) {
             const double smooth =
                 std::log(tail.cutoff + fit.quantile((static_cast<double>(i) + 0.5) / size));
-            log_weights[tail.order[i]] = tail.top + std::min(smooth, 0.0);
+            log_weights[tail.order[i]] = tail.top + (std::min)(smooth, 0.0);
         }
     return detail::shape_of(tail, fit);
 }

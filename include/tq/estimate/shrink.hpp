@@ -135,7 +135,7 @@ namespace detail {
         const double residual = q[i] - fit[i];
         excess += residual * residual - v[i] * (1 - hat[i * n + i]);
     }
-    const double between = std::max(0.0, excess / static_cast<double>(count - basis.size()));
+    const double between = (std::max)(0.0, excess / static_cast<double>(count - basis.size()));
     result.between = between;
     for (std::size_t i = 0; i < n; ++i) {
         if (!used[i] || v[i] == 0) continue;

@@ -29,12 +29,12 @@ struct soft_options {
 };
 
 /// Throws invalid_option unless every field is in range.
-inline void check(const soft_options& options, std::string_view where) {
+inline void validate(const soft_options& options, std::string_view where) {
     check_option(options.beta > 0 && std::isfinite(options.beta), where, "beta", options.beta,
                  "in (0, inf)");
     check_option(options.weights.form != weighting::reference, where, "weights.form", "reference",
                  "another: the authors' program has no soft value");
-    check(options.weights, where);
+    validate(options.weights, where);
 }
 
 namespace detail {
@@ -135,7 +135,7 @@ struct positive_weights {
 /// cost:   as importance_estimate
 [[nodiscard]] inline value_estimate soft_estimate(std::span<const double> log_weights,
                                                   const soft_options& options) {
-    check(options, "soft_estimate");
+    validate(options, "soft_estimate");
     const chosen_weights chosen = choose_weights(log_weights, options.weights, soft_guard);
     const weight_diagnostics& weights = chosen.diagnostics;
     if (weights.refused) return detail::refused(log_weights.size(), weights);
@@ -144,10 +144,10 @@ struct positive_weights {
                            : detail::log_mean(chosen.log_weights, weights.power, options.jackknife);
     if (weights.collapsed && options.weights.on_collapse == collapse_action::widen)
         result.standard_error =
-            std::max(result.standard_error,
-                     std::isfinite(result.q)
-                         ? detail::widened(result, detail::mean_log(log_weights), weights.ess)
-                         : detail::infinity);
+            (std::max)(result.standard_error,
+                       std::isfinite(result.q)
+                           ? detail::widened(result, detail::mean_log(log_weights), weights.ess)
+                           : detail::infinity);
     result.q *= options.beta;
     result.standard_error *= options.beta;
     if (std::isnan(result.q)) return detail::refused(log_weights.size(), weights);

@@ -132,7 +132,7 @@ private:
     template <class Limit, class Visit>
     void look_into(std::size_t block, Limit limit, Visit visit) const noexcept {
         const std::size_t begin = block * block_size;
-        for (std::size_t i = begin; i < std::min(begin + block_size, row_.size()); ++i) {
+        for (std::size_t i = begin; i < (std::min)(begin + block_size, row_.size()); ++i) {
             const float noise = field_ ? noise_bound(field_->hash(static_cast<token_id>(i))) : 0.0F;
             if (bounded_ && row_[i] * scale_ + noise < lowered(limit())) continue;
             if (const double score = (*this)(i); score >= limit())
@@ -204,7 +204,7 @@ inline std::size_t gumbel_survivors(logits_view row, const gumbel_field* field, 
     if (!(temperature > 0) || !(width >= 0)) return 0;
     const kernel_detail::gumbel_scores scores{row, field, temperature};
     double top = -inf;
-    const auto raise = [&](token_id, double score) { top = std::max(top, score); };
+    const auto raise = [&](token_id, double score) { top = (std::max)(top, score); };
     if (!scores.visit_from([&] { return top; }, raise)) return 0;
     const double bar = std::isinf(width) ? -inf : top - width;
 

@@ -78,13 +78,13 @@ inline float noise_bound(std::uint32_t hash) noexcept {
 /// Integers in the order of the floats (no NaN), and back.
 constexpr std::int64_t float_order(float x) noexcept {
     const auto bits = __builtin_bit_cast(std::int32_t, x);
-    return bits >= 0 ? bits : std::int64_t{std::numeric_limits<std::int32_t>::min()} - bits;
+    return bits >= 0 ? bits : std::int64_t{(std::numeric_limits<std::int32_t>::min)()} - bits;
 }
 constexpr float float_of_order(std::int64_t order) noexcept {
     return __builtin_bit_cast(
         float,
         static_cast<std::int32_t>(
-            order >= 0 ? order : std::int64_t{std::numeric_limits<std::int32_t>::min()} - order));
+            order >= 0 ? order : std::int64_t{(std::numeric_limits<std::int32_t>::min)()} - order));
 }
 
 /// The loops of one instruction set; lanes.inc says what each does.

@@ -38,7 +38,7 @@ public:
             const float* rest = x + done * block_size;
             if (!counting()) {
                 any_nan_ |= lanes_->maxima_nan(rest, 1, maxima + done);
-                top_ = std::max(top_, maxima[done]);
+                top_ = (std::max)(top_, maxima[done]);
                 if (!has_reference() && in_range_ && !std::isinf(top_)) move_reference();
                 if (!counting()) {
                     ++done;
@@ -48,7 +48,7 @@ public:
             const exp_sum part =
                 lanes_->exp_maxima(rest, blocks - done, scale_, reference_, limit_, maxima + done);
             sum_ += part.sum;
-            top_ = std::max(top_, part.top);
+            top_ = (std::max)(top_, part.top);
             if (std::isnan(part.sum)) lanes_->maxima_nan(rest, part.blocks, maxima + done);
             done += part.blocks;
             if (done == blocks) break;
@@ -134,7 +134,7 @@ template <class Real>
     Real top = -std::numeric_limits<Real>::infinity();
     for (const Real value : x) {
         if (std::isnan(value)) return value;
-        top = std::max(top, value);
+        top = (std::max)(top, value);
     }
     return top;
 }
@@ -185,7 +185,7 @@ template <class Real>
         double sum = 0;
         constexpr std::size_t at_once = 256;
         for (std::size_t i = 0; i < x.size(); i += at_once) {
-            const auto part = x.subspan(i, std::min(at_once, x.size() - i));
+            const auto part = x.subspan(i, (std::min)(at_once, x.size() - i));
             sum += ((kernel_detail::as_eigen(part) - top) / temperature).exp().sum();
         }
         return top / temperature + std::log(sum);

@@ -32,7 +32,7 @@ public:
     /// beyond `end`.
     [[nodiscard]] std::size_t run(std::size_t first, std::size_t end,
                                   std::size_t most) const noexcept {
-        return first < whole_ ? std::min({most, whole_ - first, end - first}) : 1;
+        return first < whole_ ? (std::min)({most, whole_ - first, end - first}) : 1;
     }
 
 private:

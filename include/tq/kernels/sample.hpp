@@ -81,7 +81,7 @@ private:
     /// no_token if u falls where float knows no mass (u below 1e-30).
     [[nodiscard]] token_id draw_full(const row_blocks& blocks, const partition_sum& sum,
                                      double u) const noexcept {
-        const double target = std::min(u, almost_one) * sum.sum();
+        const double target = (std::min)(u, almost_one) * sum.sum();
         const auto found =
             std::upper_bound(chunks_.begin(), chunks_.end(), target,
                              [](double value, const chunk& entry) { return value < entry.sum; });
@@ -114,7 +114,7 @@ private:
     [[nodiscard]] static place find(std::span<const double> weights, double u) noexcept {
         double total = 0, running = 0;
         for (const double weight : weights) total += weight;
-        const double target = std::min(u, almost_one) * total;
+        const double target = (std::min)(u, almost_one) * total;
         std::size_t last = weights.size();
         for (std::size_t i = 0; i < weights.size(); ++i) {
             if (!(weights[i] > 0)) continue;
@@ -127,13 +127,13 @@ private:
 
     /// The last entry that the cuts keep, in order of rank.
     [[nodiscard]] scored_token cut(const row_blocks& blocks, const partition_sum& sum) {
-        const scored_token everything{std::numeric_limits<token_id>::max(),
+        const scored_token everything{(std::numeric_limits<token_id>::max)(),
                                       std::numeric_limits<float>::lowest()};
         scored_token last = everything;
         if (min_p_ > 0.0) {
             const double bar = static_cast<double>(sum.top()) +
-                               rule_.temperature * std::log(std::min(min_p_, 1.0));
-            last.logit = std::max(last.logit, static_cast<float>(bar));
+                               rule_.temperature * std::log((std::min)(min_p_, 1.0));
+            last.logit = (std::max)(last.logit, static_cast<float>(bar));
             if (static_cast<double>(last.logit) < bar)
                 last.logit = std::nextafter(last.logit, infinity);
         }
@@ -150,7 +150,7 @@ private:
         kernel_detail::best_entries entries{largest_};
         for (std::size_t first = 0; first < blocks.size();) {
             const std::size_t n =
-                std::min(kernel_detail::best_entries::segment_blocks, blocks.size() - first);
+                (std::min)(kernel_detail::best_entries::segment_blocks, blocks.size() - first);
             std::copy_n(maxima_.data() + first, n, entries.maxima());
             entries.take(blocks, first, n);
             first += n;
@@ -165,7 +165,7 @@ private:
         const auto vocabulary = static_cast<double>(blocks.size() * kernel_detail::block_size);
         const double bar = sum.logit_of((1 - rule_.top_p) * sum.sum() / vocabulary);
         largest_.clear();
-        visit_from(blocks, {std::numeric_limits<token_id>::max(), static_cast<float>(bar - 1e-3)},
+        visit_from(blocks, {(std::numeric_limits<token_id>::max)(), static_cast<float>(bar - 1e-3)},
                    [&](scored_token entry) {
                        largest_.push_back(entry);
                        return false;

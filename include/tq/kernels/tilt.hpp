@@ -34,7 +34,7 @@ inline double tilt(std::span<const double> log_pi, std::span<const double> q, do
     bool possible = false;
     for (std::size_t i = 0; i < q.size(); ++i)
         if (log_pi[i] > -inf && !std::isnan(q[i])) {
-            top = std::max(top, q[i]);
+            top = (std::max)(top, q[i]);
             possible = true;
         }
 
@@ -47,7 +47,7 @@ inline double tilt(std::span<const double> log_pi, std::span<const double> q, do
     // The largest is taken out first: beside a prior of -1e30, as some engines mask with, the logarithm
     // of a sum would be lost.
     double largest = -inf;
-    for (const double value : log_p) largest = std::max(largest, value);
+    for (const double value : log_p) largest = (std::max)(largest, value);
     if (std::isinf(largest)) largest = 0;
     for (double& value : log_p) value -= largest;
     const double log_z = log_sum_exp(std::span<const double>{log_p});
@@ -110,7 +110,7 @@ struct tilt_divergence {
                                                         double alpha) noexcept {
     double top = -std::numeric_limits<double>::infinity(), entropy = 0, mean = 0, variance = 0;
     for (std::size_t i = 0; i < q.size(); ++i)
-        if (std::exp(log_p[i]) > 0) top = std::max(top, q[i]);
+        if (std::exp(log_p[i]) > 0) top = (std::max)(top, q[i]);
     const auto below = [&](std::size_t i) { return q[i] == top ? 0.0 : q[i] - top; };
     for (std::size_t i = 0; i < q.size(); ++i)
         if (const double p = std::exp(log_p[i]); p != 0) {
@@ -122,7 +122,7 @@ struct tilt_divergence {
             const double deviation = below(i) - mean;
             variance += p * deviation * deviation;
         }
-    return {kl_divergence(log_p, log_pi), std::max(entropy, 0.0),
+    return {kl_divergence(log_p, log_pi), (std::max)(entropy, 0.0),
             -(variance / alpha / alpha / alpha)};
 }
 

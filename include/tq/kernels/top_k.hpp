@@ -56,7 +56,7 @@ public:
         if (best_.empty() || count == 0) return;
         std::uint32_t inside[block_size];
         if (best_.size() <= count)
-            bar_ = std::max(bar_, next_below(lanes_->kth_bound(maxima_, count, best_.size())));
+            bar_ = (std::max)(bar_, next_below(lanes_->kth_bound(maxima_, count, best_.size())));
         std::fill(maxima_ + count, maxima_ + (count + 15) / 16 * 16,
                   -std::numeric_limits<float>::infinity());
         const std::size_t passing = lanes_->above(maxima_, (count + 15) / 16 * 16, bar_, passing_);
@@ -89,7 +89,7 @@ private:
             ++filled_;
         best_[filled_ - 1] = entry;
         std::push_heap(best_.begin(), end(), ranks_before);
-        if (filled_ == best_.size()) bar_ = std::max(bar_, best_.front().logit);
+        if (filled_ == best_.size()) bar_ = (std::max)(bar_, best_.front().logit);
     }
 
     std::span<scored_token> best_;
@@ -105,7 +105,7 @@ inline std::size_t top_k(logits_view logits, std::span<scored_token> best,
     const row_blocks blocks{logits};
     best_entries entries{best, lanes};
     for (std::size_t first = 0; first < blocks.size();) {
-        const std::size_t end = std::min(first + best_entries::segment_blocks, blocks.size());
+        const std::size_t end = (std::min)(first + best_entries::segment_blocks, blocks.size());
         for (std::size_t b = first; b < end;) {
             const std::size_t count = blocks.run(b, end, best_entries::segment_blocks);
             lanes.maxima(blocks[b], count, entries.maxima() + (b - first));
@@ -123,7 +123,7 @@ inline std::size_t top_k_and_sum(logits_view logits, std::span<scored_token> bes
     const row_blocks blocks{logits};
     best_entries entries{best, lanes};
     for (std::size_t first = 0; first < blocks.size();) {
-        const std::size_t end = std::min(first + best_entries::segment_blocks, blocks.size());
+        const std::size_t end = (std::min)(first + best_entries::segment_blocks, blocks.size());
         for_each_chunk(blocks, first, end, end - first,
                        [&](std::size_t b, std::size_t count, const float* x) {
                            sum.add(x, count, entries.maxima() + (b - first));

@@ -51,7 +51,7 @@ private:
     constexpr double inf = std::numeric_limits<double>::infinity();
     double top = -inf;
     for (const double w : log_weights)
-        top = std::isnan(w) || std::isnan(top) ? w + top : std::max(top, w);
+        top = std::isnan(w) || std::isnan(top) ? w + top : (std::max)(top, w);
     if (!std::isfinite(top)) return {top, std::numeric_limits<double>::quiet_NaN()};
     kernel_detail::compensated_sum weights, products;
     for (std::size_t i = 0; i < x.size(); ++i) {

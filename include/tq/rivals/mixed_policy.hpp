@@ -52,7 +52,7 @@ public:
     [[nodiscard]] token_view end_tokens() const { return end_tokens_of(base_); }
     /// Sequences that it likes to see in one call.
     [[nodiscard]] std::size_t max_batch() const {
-        return std::min(max_batch_of(base_), max_batch_of(aligned_));
+        return (std::min)(max_batch_of(base_), max_batch_of(aligned_));
     }
 
     /// Models policy.

@@ -36,13 +36,13 @@ struct segment_rejection_options {
 };
 
 /// Throws invalid_option unless every field is in range.
-inline void check(const segment_rejection_options& options, std::string_view where) {
+inline void validate(const segment_rejection_options& options, std::string_view where) {
     check_option(options.block >= 1, where, "block", options.block, ">= 1");
     check_option(options.attempts >= 1, where, "attempts", options.attempts, ">= 1");
     check_option(std::isfinite(options.target), where, "target", options.target, "finite");
     check_option(std::isfinite(options.start), where, "start", options.start, "finite");
     check_option(options.softness > 0, where, "softness", options.softness, "in (0, inf]");
-    check(options.proposal, where);
+    validate(options.proposal, where);
     check_option(options.attempts == 1 || !options.proposal.greedy(), where, "attempts",
                  options.attempts, "1 when the proposal is greedy (temperature 0): all are alike");
 }
@@ -76,7 +76,7 @@ public:
           judge_(std::forward<Judge>(judge)),
           options_{std::move(options)},
           end_tokens_{chosen_end_tokens(options_.end_tokens, proposer_)} {
-        check(options_, "segment_rejection");
+        validate(options_, "segment_rejection");
     }
 
     /// Many prompts, advanced together; one more segment each per advance().
@@ -133,7 +133,7 @@ private:
         std::vector<rollout_request> requests;
         for (const std::size_t i : open)
             requests.push_back({.sequence = states[i].sequence,
-                                .max_tokens = std::min(options_.block, states[i].tokens_left),
+                                .max_tokens = (std::min)(options_.block, states[i].tokens_left),
                                 .end_tokens = end_tokens_,
                                 .key = states[i].key.fold_in(segment_key).fold_in(attempt)});
         return run_rollouts(proposer_, requests, options_.proposal);

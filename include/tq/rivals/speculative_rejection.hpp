@@ -35,12 +35,12 @@ struct speculative_rejection_options {
 };
 
 /// Throws invalid_option unless every field is in range.
-inline void check(const speculative_rejection_options& options, std::string_view where) {
+inline void validate(const speculative_rejection_options& options, std::string_view where) {
     check_option(options.candidates >= 1, where, "candidates", options.candidates, ">= 1");
     check_option(options.block >= 1, where, "block", options.block, ">= 1");
     check_option(options.rejected >= 0 && options.rejected < 1, where, "rejected", options.rejected,
                  "in [0, 1)");
-    check(options.proposal, where);
+    validate(options.proposal, where);
     check_option(options.candidates == 1 || !options.proposal.greedy(), where, "candidates",
                  options.candidates,
                  "1 when the proposal is greedy (temperature 0): all are alike");
@@ -75,7 +75,7 @@ public:
           judge_(std::forward<Judge>(judge)),
           options_{std::move(options)},
           end_tokens_{chosen_end_tokens(options_.end_tokens, proposer_)} {
-        check(options_, "speculative_rejection");
+        validate(options_, "speculative_rejection");
     }
 
     /// Many prompts, advanced together; one advance() finishes them.
@@ -149,7 +149,7 @@ private:
                 requests.push_back(
                     {.sequence = one.text.sequence,
                      .max_tokens =
-                         std::min(options_.block, race.state.tokens_left - race.written(one)),
+                         (std::min)(options_.block, race.state.tokens_left - race.written(one)),
                      .end_tokens = end_tokens_,
                      .key = race.state.key.fold_in(i)});  // the engine folds in the position
                 owners.emplace_back(&race, &one);
@@ -203,7 +203,7 @@ private:
         const auto gone =
             static_cast<std::size_t>(options_.rejected * static_cast<double>(live.size()));
         std::ranges::stable_sort(live, std::greater{}, &runner::reward);
-        for (std::size_t n = 0; n < std::min(gone, live.size() - 1); ++n)
+        for (std::size_t n = 0; n < (std::min)(gone, live.size() - 1); ++n)
             live[live.size() - 1 - n]->live = false;
     }
 

@@ -34,20 +34,20 @@ namespace detail {
 
 /// How busy an engine was, and what it took beside the model.
 struct rollout_stats {
-    std::size_t calls = 0;    ///< of the model
-    std::size_t rows = 0;     ///< rollouts advanced by a token
-    std::size_t slots = 0;    ///< places that there were for them, in all calls
-    double draw_seconds = 0;  ///< drawing tokens from rows
+    std::size_t calls = 0;      ///< of the model
+    std::size_t rows = 0;       ///< rollouts advanced by a token
+    std::size_t in_flight = 0;  ///< places that there were for them, in all calls
+    double draw_seconds = 0;    ///< drawing tokens from rows
 
     /// Rows per slot: 1 = every model call was as wide as could be.
     [[nodiscard]] double occupancy() const noexcept {
-        return slots == 0 ? 0 : static_cast<double>(rows) / static_cast<double>(slots);
+        return in_flight == 0 ? 0 : static_cast<double>(rows) / static_cast<double>(in_flight);
     }
     /// Adds field by field.
     rollout_stats& operator+=(const rollout_stats& other) noexcept {
         calls += other.calls;
         rows += other.rows;
-        slots += other.slots;
+        in_flight += other.in_flight;
         draw_seconds += other.draw_seconds;
         return *this;
     }
@@ -71,22 +71,22 @@ struct no_observer {
 
 /// Continues many sequences together.
 ///
-/// At most `slots` rollouts are in flight; each model call advances all of them by one token, and as
+/// At most `in_flight` rollouts are in flight; each model call advances all of them by one token, and as
 /// soon as one ends (end token, limit, or nobody wants it any more) the next waiting request takes
 /// its place in the next call. Random numbers belong to the requests (the token at position p is
-/// drawn from the request's key at p), so results do not depend on the number of slots or on the
+/// drawn from the request's key at p), so results do not depend on the number of in_flight or on the
 /// order of the requests.
 ///
 /// threads: one engine per thread; it uses the model it was given.
 template <policy Model>
 class rollout_engine {
 public:
-    /// slots >= 1; 0 = what the model likes (max_batch()).
-    rollout_engine(Model& model, sampling_rule rule, std::size_t slots = 0)
+    /// in_flight >= 1; 0 = what the model likes (max_batch()).
+    rollout_engine(Model& model, sampling_rule rule, std::size_t in_flight = 0)
         : model_{&model},
           draw_{rule},
-          slots_{slots ? slots : max_batch_of(model)} {
-        check(rule, "rollout_engine");
+          slots_{in_flight ? in_flight : max_batch_of(model)} {
+        validate(rule, "rollout_engine");
     }
 
     /// One trajectory for each request, in order; those given up are as far as they came.
@@ -124,7 +124,7 @@ private:
         views_.clear();
         for (const std::size_t i : active_) views_.emplace_back(done[i].sequence);
         const std::span<const logits_view> rows = logits_of(*model_, views_);
-        stats_ += {.calls = 1, .rows = rows.size(), .slots = slots_};
+        stats_ += {.calls = 1, .rows = rows.size(), .in_flight = slots_};
         const detail::stopwatch watch{stats_.draw_seconds};
         std::size_t kept = 0;
         for (std::size_t slot = 0; slot < active_.size(); ++slot) {
@@ -194,7 +194,7 @@ template <completer Model>
                                 " does not continue its request by at most " +
                                 std::to_string(requests[i].max_tokens) + " tokens"};
         rollout.rows =
-            std::max(rollout.rows, rollout.sequence.size() - start + (rollout.finished ? 1 : 0));
+            (std::max)(rollout.rows, rollout.sequence.size() - start + (rollout.finished ? 1 : 0));
         rollout.known = 0;
         result.push_back(std::move(rollout));
     }
@@ -204,12 +204,12 @@ template <completer Model>
 }  // namespace detail
 
 /// Continues sequences with whatever the baseline is: it completes them itself, or the engine
-/// samples its tokens, `slots` at a time (0 = what the model likes). A completer's rollouts all end
+/// samples its tokens, `in_flight` at a time (0 = what the model likes). A completer's rollouts all end
 /// at once. `stats`, if given, is added to.
 template <baseline Model, rollout_observer Observer = no_observer>
 [[nodiscard]] std::vector<trajectory> run_rollouts(Model& model,
                                                    std::span<const rollout_request> requests,
-                                                   sampling_rule rule, std::size_t slots = 0,
+                                                   sampling_rule rule, std::size_t in_flight = 0,
                                                    Observer&& observer = {},
                                                    rollout_stats* stats = nullptr) {
     if constexpr (completer<Model>) {
@@ -219,7 +219,7 @@ template <baseline Model, rollout_observer Observer = no_observer>
         if (!all.empty()) observer.ended(all, done);
         return done;
     } else {
-        rollout_engine<Model> engine{model, rule, slots};
+        rollout_engine<Model> engine{model, rule, in_flight};
         std::vector<trajectory> done = engine.run(requests, observer);
         if (stats != nullptr) *stats += engine.stats();
         return done;

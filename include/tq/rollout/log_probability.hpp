@@ -26,7 +26,7 @@ namespace tq {
         return static_cast<double>(row[static_cast<std::size_t>(token)]) / temperature;
     };
     double top = -std::numeric_limits<double>::infinity();
-    for (const token_id token : tokens) top = std::max(top, logit(token));
+    for (const token_id token : tokens) top = (std::max)(top, logit(token));
     const double log_partition = log_sum_exp(row, temperature);
     if (!std::isfinite(log_partition)) return std::numeric_limits<double>::quiet_NaN();
     if (std::isinf(top)) return top;
@@ -76,7 +76,7 @@ template <policy Model>
     const std::size_t batch = max_batch_of(model);
     for (std::size_t begin = 0; begin < places.size(); begin += batch) {
         const std::span<const place> part =
-            std::span{places}.subspan(begin, std::min(batch, places.size() - begin));
+            std::span{places}.subspan(begin, (std::min)(batch, places.size() - begin));
         prefixes.clear();
         for (const auto& [i, position] : part)
             prefixes.push_back(continuations[i].sequence.first(position));

@@ -93,7 +93,7 @@ struct remembered_rollouts {
             const rollout_memory::continuation known = memory.recall(request.sequence, keys.back());
             trajectory& rollout = rollouts.emplace_back(start_of(request));
             rollout.recalled = known.found;
-            rollout.known = std::min(known.tokens.size(), request.max_tokens);
+            rollout.known = (std::min)(known.tokens.size(), request.max_tokens);
             rollout.sequence.insert(
                 rollout.sequence.end(), known.tokens.begin(),
                 known.tokens.begin() + static_cast<std::ptrdiff_t>(rollout.known));
@@ -144,13 +144,13 @@ struct remembering_observer {
 template <baseline Model, rollout_observer Observer = no_observer>
 [[nodiscard]] std::vector<trajectory> run_remembered_rollouts(
     Model& model, std::span<const rollout_request> requests, sampling_rule rule,
-    rollout_memory& memory, std::size_t slots = 0, Observer&& observer = {},
+    rollout_memory& memory, std::size_t in_flight = 0, Observer&& observer = {},
     rollout_stats* stats = nullptr) {
     detail::remembered_rollouts known{requests, rule.greedy(), memory};
     detail::remembering_observer<std::remove_reference_t<Observer>> watch{known, memory, observer};
     // The views of the rest are of known.rollouts: the engine has copied them before they change.
     const std::vector<trajectory> continued =
-        run_rollouts(model, known.rest, rule, slots, watch, stats);
+        run_rollouts(model, known.rest, rule, in_flight, watch, stats);
     for (std::size_t i = 0; i < continued.size(); ++i)
         known.rollouts[i] = known.whole(i, continued[i]);
     return std::move(known.rollouts);

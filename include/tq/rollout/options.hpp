@@ -9,7 +9,7 @@
 namespace tq {
 
 /// Throws invalid_option unless the rule is in range.
-inline void check(const sampling_rule& rule, std::string_view where) {
+inline void validate(const sampling_rule& rule, std::string_view where) {
     check_option(rule.temperature == 0 || (rule.temperature >= 1e-3 && rule.temperature <= 1e3),
                  where, "temperature", rule.temperature, "0 (greedy) or in [0.001, 1000]");
     check_option(rule.top_p > 0 && rule.top_p <= 1, where, "top_p", rule.top_p, "in (0, 1]");
@@ -54,7 +54,7 @@ struct rollout_options {
 
     /// Rollouts in flight at most, of all candidates and prompts together; 0 = what the baseline likes
     /// (its max_batch()). Results do not depend on it.
-    std::size_t slots = 0;
+    std::size_t in_flight = 0;
 
     /// How the numbers of sampled rollouts hang together.
     rollout_noise noise = rollout_noise::independent;
@@ -71,8 +71,8 @@ struct rollout_options {
 };
 
 /// Throws invalid_option unless every field is in range.
-inline void check(const rollout_options& options, std::string_view where) {
-    check(options.sampling, where);
+inline void validate(const rollout_options& options, std::string_view where) {
+    validate(options.sampling, where);
     check_option(options.rollouts >= 1, where, "rollouts", options.rollouts, ">= 1");
     check_option(options.rollouts == 1 || !options.sampling.greedy(), where, "rollouts",
                  options.rollouts, "1 when the rollouts are greedy (temperature 0): all are alike");

@@ -48,7 +48,7 @@ template <class Combine>
     return backward(world, leaves, [&](node_id node, const node_values& values) {
         double best = values[world.child(node, 0)];
         for (std::size_t z = 1; z < world.vocab_size(); ++z)
-            best = std::max(best, values[world.child(node, z)]);
+            best = (std::max)(best, values[world.child(node, z)]);
         return best;
     });
 }
@@ -59,7 +59,7 @@ template <class Combine>
     return backward(world, leaves, [&](node_id node, const node_values& values) {
         double top = -std::numeric_limits<double>::infinity();
         for (std::size_t z = 0; z < world.vocab_size(); ++z)
-            top = std::max(top, pi[world.child(node, z)] + values[world.child(node, z)] / beta);
+            top = (std::max)(top, pi[world.child(node, z)] + values[world.child(node, z)] / beta);
         double sum = 0;
         for (std::size_t z = 0; z < world.vocab_size(); ++z)
             sum += std::exp(pi[world.child(node, z)] + values[world.child(node, z)] / beta - top);

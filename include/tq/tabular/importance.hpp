@@ -16,7 +16,7 @@ namespace tq::tabular {
     return backward(world, log_weights, [&](node_id node, const node_values& values) {
         double top = -std::numeric_limits<double>::infinity();
         for (std::size_t z = 0; z < world.vocab_size(); ++z)
-            top = std::max(top, pi[world.child(node, z)] + values[world.child(node, z)]);
+            top = (std::max)(top, pi[world.child(node, z)] + values[world.child(node, z)]);
         if (std::isinf(top)) return top;
         double sum = 0;
         for (std::size_t z = 0; z < world.vocab_size(); ++z)
@@ -66,8 +66,9 @@ namespace tq::tabular {
     const node_values first = importance_value(world, pi, twice, leaves);
     node_values result = importance_value(world, pi, twice, squares);
     for (node_id node = 0; node < world.size(); ++node)
-        result[node] = std::max(0.0, result[node] - 2 * q[node] * first[node] + q[node] * q[node]) /
-                       share[node];
+        result[node] =
+            (std::max)(0.0, result[node] - 2 * q[node] * first[node] + q[node] * q[node]) /
+            share[node];
     return result;
 }
 

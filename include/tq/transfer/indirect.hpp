@@ -46,7 +46,7 @@ public:
                     "indirect_transfer",
                     rule.form == weighting::reference},
           rule_{rule} {
-        check(rule, "indirect_transfer");
+        validate(rule, "indirect_transfer");
     }
 
     /// Models action_value.

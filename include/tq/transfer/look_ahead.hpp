@@ -60,8 +60,8 @@ public:
           rule_{options.sampling} {
         rule_.gumbel = options.noise != rollout_noise::independent;
         rule_.log_probabilities = log_probabilities;
-        check(options, where);
-        check(rule_, where);
+        validate(options, where);
+        validate(rule_, where);
         if constexpr (completer<std::remove_reference_t<Baseline>>)
             check_option(options.noise == rollout_noise::independent, where, "noise",
                          static_cast<int>(options.noise),
@@ -75,7 +75,7 @@ public:
     }
     /// The same for candidates that do not end the answer.
     [[nodiscard]] std::size_t longest(const decode_state& state) const {
-        return std::min(options_.horizon, state.tokens_left - 1);
+        return (std::min)(options_.horizon, state.tokens_left - 1);
     }
     /// 1 where none is needed.
     [[nodiscard]] std::size_t rollouts(const decode_state& state, token_id candidate) const {
@@ -94,9 +94,9 @@ public:
         rollout_judge<Progress> judge{*this, queries, progress, eager, requests_.size()};
         std::vector<trajectory> all =
             options_.remembers() && !rule_.log_probabilities
-                ? run_remembered_rollouts(baseline_, requests_, rule_, memory_, options_.slots,
+                ? run_remembered_rollouts(baseline_, requests_, rule_, memory_, options_.in_flight,
                                           judge, &stats_)
-                : run_rollouts(baseline_, requests_, rule_, options_.slots, judge, &stats_);
+                : run_rollouts(baseline_, requests_, rule_, options_.in_flight, judge, &stats_);
         for (std::size_t i = 0; i < all.size(); ++i) account(queries, i, all[i]);
         return all;
     }
@@ -197,7 +197,7 @@ private:
         rollout_query& query = queries[j];
         const std::size_t shared = query.first + place > 0 ? 1 : 0;
         const std::size_t fresh = rollout.tokens().size() - rollout.known;
-        query.spent.baseline += rollout.rows - std::min(rollout.rows, shared);
+        query.spent.baseline += rollout.rows - (std::min)(rollout.rows, shared);
         if (std::isnan(reward_of(queries, i))) return;  // it was never judged
         query.spent.reward += fresh + (rollout.recalled || shared > 0 ? 0 : 1);
     }

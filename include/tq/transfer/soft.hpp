@@ -55,7 +55,7 @@ public:
           rule_{.beta = rollouts_.weights().beta(),
                 .jackknife = rule.jackknife,
                 .weights = rule.weights} {
-        check(rule_, "soft_transfer");
+        validate(rule_, "soft_transfer");
     }
 
     /// Models action_value.

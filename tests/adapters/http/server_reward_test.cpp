@@ -83,14 +83,16 @@ TEST_CASE("prompt and answer as one text") {
         mock_server::say(response, {{"data", list}});
     }};
     SECTION("an entry") {
-        server_reward reward{quick(server), {.path = path, .decode = letters, .output = 1, .batch = 3}};
+        server_reward reward{quick(server),
+                             {.path = path, .decode = letters, .output = 1, .batch = 3}};
         CHECK(values(reward) == std::vector<double>{4, 10, 1, 9});
         CHECK(server.requests().size() == 2);
     }
     SECTION("a function of all") {
-        server_reward reward{quick(server), {.path = path, .decode = letters, .value = [](std::span<const double> v) {
-                                                 return v[0] + 10 * v[1];
-                                             }}};
+        server_reward reward{quick(server),
+                             {.path = path,
+                              .decode = letters,
+                              .value = [](std::span<const double> v) { return v[0] + 10 * v[1]; }}};
         CHECK(values(reward) == std::vector<double>{39, 99, 9, 89});
     }
     SECTION("an entry that is not there") {
@@ -109,13 +111,14 @@ TEST_CASE("states of llama-server come as a list of rows") {
             list.push_back({{"index", list.size()}, {"embedding", {{0, 0}, {1, value(text)}}}});
         mock_server::say(response, list);
     }};
-    server_reward reward{quick(server), {.path = reward_path::state, .decode = letters, .output = 1}};
+    server_reward reward{quick(server),
+                         {.path = reward_path::state, .decode = letters, .output = 1}};
     CHECK(values(reward) == std::vector<double>{4, 10, 1, 9});
 }
 
 TEST_CASE("forms that vectors come in") {
-    const auto [form, expected] = GENERATE(table<json, double>(
-        {{5, 5.}, {{{1, 2}, {6, 4}}, 6.}, {json::array({7}), 7.}}));
+    const auto [form, expected] =
+        GENERATE(table<json, double>({{5, 5.}, {{{1, 2}, {6, 4}}, 6.}, {json::array({7}), 7.}}));
     const json data = form;
     mock_server server{[&](const received& request, httplib::Response& response) {
         json list = json::array();
@@ -135,8 +138,7 @@ TEST_CASE("a stated range is checked, and nonsense is refused") {
                 list.push_back({{"index", i}, {"score", score}});
             mock_server::say(response, {{"data", list}});
         }};
-        server_reward reward{quick(server),
-                             {.decode = letters, .range = tq::reward_range{0, 1}}};
+        server_reward reward{quick(server), {.decode = letters, .range = tq::reward_range{0, 1}}};
         return message_of<backend_error>([&] { (void)values(reward); });
     };
     CHECK(message(.5) == "nothing was thrown");
@@ -147,8 +149,9 @@ TEST_CASE("a stated range is checked, and nonsense is refused") {
 
 TEST_CASE("reward options out of range") {
     const auto refused = [](reward_options options, const std::string& part) {
-        CHECK(contains(message_of<tq::invalid_option>(
-                           [&] { server_reward{{.urls = {"http://x"}}, options}; }),
+        CHECK(contains(message_of<tq::invalid_option>([&] {
+                           server_reward{{.urls = {"http://x"}}, options};
+                       }),
                        part));
     };
     refused({}, "decode = none, must be a function");

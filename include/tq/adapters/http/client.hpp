@@ -36,7 +36,7 @@ inline address parse_url(const std::string& url) {
     const bool secure = url.starts_with("https://");
     const std::size_t begin = secure ? 8 : 7;
     const std::size_t slash = url.find('/', begin);
-    const std::string host = url.substr(std::min(begin, url.size()), slash - begin);
+    const std::string host = url.substr((std::min)(begin, url.size()), slash - begin);
     const bool good = (secure || url.starts_with("http://")) && !host.empty() &&
                       host.find_first_of("@ \t\r\n?#") == std::string::npos;
     // What is wrong may hold a password: the URL is not repeated.
@@ -89,7 +89,7 @@ public:
     /// Throws invalid_option for an option out of range, a URL that cannot be used, or an environment
     /// variable that is not set. Nothing is sent.
     explicit client(server_options options) : options_{std::move(options)} {
-        check(options_, "server");
+        validate(options_, "server");
         for (const std::string& url : options_.urls) servers_.push_back({detail::parse_url(url)});
         if (options_.key_variable.empty()) return;
         const char* key = std::getenv(options_.key_variable.c_str());
@@ -129,7 +129,7 @@ public:
         };
         {
             std::vector<std::jthread> others;
-            for (std::size_t i = 1; i < std::min(options_.connections, bodies.size()); ++i)
+            for (std::size_t i = 1; i < (std::min)(options_.connections, bodies.size()); ++i)
                 others.emplace_back(work);
             work();
         }
@@ -167,8 +167,8 @@ private:
                                     reply.status};
             if ((retry + 1) % servers_.size() != 0) continue;  // another one first
             std::this_thread::sleep_for(
-                std::min(std::max(backoff, reply.wait), options_.longest_backoff));
-            backoff = std::min(2 * backoff, options_.longest_backoff);
+                (std::min)((std::max)(backoff, reply.wait), options_.longest_backoff));
+            backoff = (std::min)(2 * backoff, options_.longest_backoff);
         }
     }
 
@@ -314,8 +314,7 @@ template <class Fits>
 [[nodiscard]] inline std::vector<nlohmann::json> parts_of(nlohmann::json answer, const char* name,
                                                           std::size_t count,
                                                           std::string_view where) {
-    auto list = answer.is_array() ? std::move(answer)
-                                  : field<nlohmann::json>(answer, name, where);
+    auto list = answer.is_array() ? std::move(answer) : field<nlohmann::json>(answer, name, where);
     if (!list.is_array() || list.size() != count)
         throw backend_error{std::string{where} + ": " + std::to_string(list.size()) +
                             " results for " + std::to_string(count) + " requests"};

@@ -70,8 +70,8 @@ public:
         : client_{std::move(server)},
           options_{std::move(options)} {
         const bool text = options_.text.encode && options_.text.decode;
-        check_option(text || (!options_.text.encode && !options_.text.decode),
-                     "completion_server", "text", "half a codec", "both functions or none");
+        check_option(text || (!options_.text.encode && !options_.text.decode), "completion_server",
+                     "text", "half a codec", "both functions or none");
         check_option(text || options_.speaks != dialect::openai, "completion_server", "text",
                      "none", "a codec: the OpenAI API gives text, no token numbers");
         check_option(options_.extra.is_object(), "completion_server", "extra",
@@ -139,8 +139,7 @@ private:
         if (!options_.model.empty()) body["model"] = options_.model;
         if (rule.greedy() && group.size() > 1) {
             body["prompt"] = nlohmann::json::array();
-            for (const std::size_t i : group)
-                body["prompt"].push_back(prompt_of(requests[i]));
+            for (const std::size_t i : group) body["prompt"].push_back(prompt_of(requests[i]));
         } else {
             body["prompt"] = prompt_of(first);
             if (group.size() > 1) body["n"] = group.size();
@@ -187,8 +186,8 @@ private:
         result.finished |= ended && all && result.tokens().size() < request.max_tokens;
         if (rule.log_probabilities && rule.temperature == 1 && !as_text() && all &&
             result.finished == end_shown)
-            result.log_probability = log_probability_of(
-                part, result.tokens().size() + (end_shown ? 1 : 0));
+            result.log_probability =
+                log_probability_of(part, result.tokens().size() + (end_shown ? 1 : 0));
         return result;
     }
 
@@ -203,15 +202,15 @@ private:
     [[nodiscard]] double log_probability_of(const nlohmann::json& part, std::size_t count) const {
         constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
         double sum = 0;
-        const nlohmann::json& list =
-            llama() ? part.value("completion_probabilities", nlohmann::json{})
-                    : part.value("logprobs", nlohmann::json::object())
-                          .value("token_logprobs", nlohmann::json{});
+        const nlohmann::json& list = llama()
+                                         ? part.value("completion_probabilities", nlohmann::json{})
+                                         : part.value("logprobs", nlohmann::json::object())
+                                               .value("token_logprobs", nlohmann::json{});
         if (!list.is_array() || list.size() < count) return unknown;
         for (std::size_t i = 0; i < count; ++i) {
-            const nlohmann::json& value =
-                llama() && list[i].is_object() ? list[i].value("logprob", nlohmann::json{})
-                                               : list[i];
+            const nlohmann::json& value = llama() && list[i].is_object()
+                                              ? list[i].value("logprob", nlohmann::json{})
+                                              : list[i];
             if (!value.is_number()) return unknown;
             sum += value.get<double>();
         }

@@ -30,7 +30,7 @@ struct server_options {
 
     std::size_t connections = 8;  ///< requests at a time; >= 1
 
-    std::chrono::milliseconds connect_timeout{5'000};   ///< > 0
+    std::chrono::milliseconds connect_timeout{5'000};     ///< > 0
     std::chrono::milliseconds response_timeout{300'000};  ///< for a whole response; > 0
 
     /// Tries after the first, for what may pass: no connection, no or a broken answer, status 408, 425,
@@ -46,7 +46,7 @@ struct server_options {
 };
 
 /// Throws invalid_option unless every field is in range.
-inline void check(const server_options& options, std::string_view where) {
+inline void validate(const server_options& options, std::string_view where) {
     check_option(!options.urls.empty(), where, "urls", "none", "one or more");
     check_option(options.connections >= 1 && options.connections <= 1024, where, "connections",
                  options.connections, "in [1, 1024]");

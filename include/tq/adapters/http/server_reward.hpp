@@ -89,7 +89,8 @@ public:
             const std::vector<nlohmann::json> parts = detail::parts_of(
                 std::move(replies[b]), options_.path == reward_path::rerank ? "results" : "data",
                 batches[b].size(), where);
-            for (std::size_t i = 0; i < parts.size(); ++i) values[batches[b][i]] = value_of(parts[i]);
+            for (std::size_t i = 0; i < parts.size(); ++i)
+                values[batches[b][i]] = value_of(parts[i]);
         }
     }
 
@@ -109,12 +110,18 @@ private:
 
     [[nodiscard]] const char* path() const noexcept {
         switch (options_.path) {
-            case reward_path::rerank: return "/v1/rerank";
-            case reward_path::score: return "/score";
-            case reward_path::classify: return "/classify";
-            case reward_path::pooling: return "/pooling";
-            case reward_path::embedding: return "/v1/embeddings";
-            case reward_path::state: break;
+            case reward_path::rerank:
+                return "/v1/rerank";
+            case reward_path::score:
+                return "/score";
+            case reward_path::classify:
+                return "/classify";
+            case reward_path::pooling:
+                return "/pooling";
+            case reward_path::embedding:
+                return "/v1/embeddings";
+            case reward_path::state:
+                break;
         }
         return "/embedding";
     }
@@ -154,12 +161,17 @@ private:
 
     [[nodiscard]] double value_of(const nlohmann::json& part) const {
         switch (options_.path) {
-            case reward_path::rerank: return detail::field<double>(part, "relevance_score", where);
-            case reward_path::score: return detail::field<double>(part, "score", where);
-            case reward_path::classify: return value_of_vector(part, "probs");
-            case reward_path::pooling: return value_of_vector(part, "data");
+            case reward_path::rerank:
+                return detail::field<double>(part, "relevance_score", where);
+            case reward_path::score:
+                return detail::field<double>(part, "score", where);
+            case reward_path::classify:
+                return value_of_vector(part, "probs");
+            case reward_path::pooling:
+                return value_of_vector(part, "data");
             case reward_path::embedding:
-            case reward_path::state: break;
+            case reward_path::state:
+                break;
         }
         return value_of_vector(part, "embedding");
     }
@@ -175,9 +187,8 @@ private:
         const auto vector = detail::field<std::vector<double>>({{name, list}}, name, where);
         if (options_.value) return options_.value(vector);
         if (options_.output >= vector.size())
-            throw backend_error{std::string{where} + ": output " +
-                                std::to_string(options_.output) + " of an answer with " +
-                                std::to_string(vector.size()) + " entries"};
+            throw backend_error{std::string{where} + ": output " + std::to_string(options_.output) +
+                                " of an answer with " + std::to_string(vector.size()) + " entries"};
         return vector[options_.output];
     }
 

@@ -40,10 +40,9 @@ struct text_codec {
                 },
             .encode =
                 [=](std::string_view text) {
-                    nlohmann::json body = llama
-                                              ? nlohmann::json{{"content", text}}
-                                              : nlohmann::json{{"prompt", text},
-                                                               {"add_special_tokens", false}};
+                    nlohmann::json body =
+                        llama ? nlohmann::json{{"content", text}}
+                              : nlohmann::json{{"prompt", text}, {"add_special_tokens", false}};
                     if (!model.empty()) body["model"] = model;
                     return detail::field<token_list>(server->post("/tokenize", body), "tokens",
                                                      "tokenize");

@@ -22,7 +22,7 @@
 
 namespace tq::llama_cpp::detail {
 
-/// One token to decode. It belongs to slots[begin, end) of the batch, at one position in each.
+/// One token to decode. It belongs to owners[begin, end) of the batch, at one position in each.
 struct batch_token {
     token_id token = 0;
     std::size_t position = 0;
@@ -35,8 +35,8 @@ public:
     /// Throws invalid_option for options out of range and files that do not load.
     context(model source, const language_model_options& options)
         : model_{std::move(source)},
-          batch_size_{std::min(options.batch, options.context)} {
-        check(options);
+          batch_size_{(std::min)(options.batch, options.context)} {
+        validate(options);
         check_option(!llama_model_is_recurrent(model_.handle()) &&
                          !llama_model_is_hybrid(model_.handle()) &&
                          !llama_model_has_encoder(model_.handle()),
@@ -64,8 +64,8 @@ public:
     /// Decodes at most batch_size() tokens. Returns false, and has done nothing, if the KV cache is
     /// full. With `states`, rows are hidden states and every token must be an output.
     [[nodiscard]] bool decode(std::span<const batch_token> tokens,
-                              const std::vector<llama_seq_id>& slots, bool states) {
-        fill(tokens, slots);
+                              const std::vector<llama_seq_id>& owners, bool states) {
+        fill(tokens, owners);
         llama_set_embeddings(handle_.get(), states);
         first_error().clear();
         const std::int32_t code = llama_decode(handle_.get(), batch_.view());
@@ -91,15 +91,15 @@ private:
         std::vector<llama_token> token;
         std::vector<llama_pos> position;
         std::vector<std::int32_t> slot_count;
-        std::vector<llama_seq_id*> slots;
+        std::vector<llama_seq_id*> owners;
         std::vector<std::int8_t> output;
 
         void resize(std::size_t size) {
             token.resize(size);
             position.resize(size);
             slot_count.resize(size);
-            slots.resize(size + 1);
-            slots[size] = nullptr;
+            owners.resize(size + 1);
+            owners[size] = nullptr;
             output.resize(size);
         }
         [[nodiscard]] llama_batch view() {
@@ -108,7 +108,7 @@ private:
             batch.token = token.data();
             batch.pos = position.data();
             batch.n_seq_id = slot_count.data();
-            batch.seq_id = slots.data();
+            batch.seq_id = owners.data();
             batch.logits = output.data();
             return batch;
         }
@@ -157,7 +157,7 @@ private:
             throw backend_error{"llama_set_adapters_lora: failed" + reason(), code};
     }
 
-    void fill(std::span<const batch_token> tokens, const std::vector<llama_seq_id>& slots) {
+    void fill(std::span<const batch_token> tokens, const std::vector<llama_seq_id>& owners) {
         batch_.resize(tokens.size());
         for (std::size_t i = 0; i < tokens.size(); ++i) {
             const batch_token& token = tokens[i];
@@ -165,7 +165,7 @@ private:
             batch_.position[i] = static_cast<llama_pos>(token.position);
             batch_.slot_count[i] = static_cast<std::int32_t>(token.end - token.begin);
             // llama.cpp only reads them, although its type does not say so
-            batch_.slots[i] = const_cast<llama_seq_id*>(slots.data() + token.begin);
+            batch_.owners[i] = const_cast<llama_seq_id*>(owners.data() + token.begin);
             batch_.output[i] = token.output ? 1 : 0;
         }
     }

@@ -53,7 +53,8 @@ public:
 
     /// The tokens of `text` (UTF-8).
     [[nodiscard]] token_list tokenize(std::string_view text, tokenize_options options = {}) const {
-        constexpr auto longest = static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max());
+        constexpr auto longest =
+            static_cast<std::size_t>((std::numeric_limits<std::int32_t>::max)());
         check_option(text.size() < longest, "model::tokenize", "text size", text.size(),
                      "below 2^31 - 1 bytes");
         const auto size = static_cast<std::int32_t>(text.size());

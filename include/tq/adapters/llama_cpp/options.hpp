@@ -28,8 +28,8 @@ struct language_model_options {
 
 namespace detail {
 
-inline void check(const language_model_options& o) {
-    constexpr std::size_t largest = std::numeric_limits<int>::max() / 2;
+inline void validate(const language_model_options& o) {
+    constexpr std::size_t largest = (std::numeric_limits<int>::max)() / 2;
     constexpr auto where = "language_model_options";
     check_option(std::isfinite(o.lora_scale), where, "lora_scale", o.lora_scale, "finite");
     check_option(o.max_sequences >= 1 && o.max_sequences <= 256, where, "max_sequences",
@@ -44,7 +44,7 @@ inline void check(const language_model_options& o) {
 
 [[nodiscard]] inline int thread_count(const language_model_options& options) {
     if (options.threads > 0) return static_cast<int>(options.threads);
-    return static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
+    return static_cast<int>((std::max)(1U, std::thread::hardware_concurrency()));
 }
 
 }  // namespace detail

@@ -25,7 +25,7 @@ public:
             const bool ends = is_end_token(token, model_.end_tokens());
             pieces_.push_back(ends ? std::string{} : model_.piece(token));
             if (!pieces_.back().empty()) sorted_.push_back(token);
-            longest_ = std::max(longest_, pieces_.back().size());
+            longest_ = (std::max)(longest_, pieces_.back().size());
         }
         std::ranges::stable_sort(sorted_, {}, [&](token_id token) { return piece(token); });
     }
@@ -82,7 +82,7 @@ private:
     [[nodiscard]] token_list match(std::string_view bytes) const {
         token_list tokens;
         while (!bytes.empty()) {
-            std::size_t size = std::min(bytes.size(), longest_);
+            std::size_t size = (std::min)(bytes.size(), longest_);
             for (; size > 0; --size) {
                 const token_view found = beginning_with(bytes.substr(0, size));
                 if (found.empty() || piece(found[0]).size() > size) continue;

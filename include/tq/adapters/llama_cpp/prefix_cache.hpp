@@ -16,7 +16,7 @@ namespace tq::llama_cpp::detail {
 
 /// Length of the longest common prefix.
 [[nodiscard]] inline std::size_t common_prefix(token_view a, token_view b) noexcept {
-    const std::size_t size = std::min(a.size(), b.size());
+    const std::size_t size = (std::min)(a.size(), b.size());
     return static_cast<std::size_t>(
         std::mismatch(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(size), b.begin()).first -
         a.begin());
@@ -45,7 +45,7 @@ struct cache_plan {
 
 class prefix_cache {
 public:
-    explicit prefix_cache(std::size_t slots) : slots_(slots) {}
+    explicit prefix_cache(std::size_t count) : slots_(count) {}
 
     [[nodiscard]] std::size_t size() const noexcept { return slots_.size(); }
     void clear() { slots_.assign(slots_.size(), slot{}); }
@@ -76,7 +76,7 @@ public:
     void touch(token_view sequence) {
         for (slot& s : slots_)
             if (common_prefix(s.tokens, sequence) == sequence.size()) {
-                s.used = std::max(s.used, clock_);
+                s.used = (std::max)(s.used, clock_);
                 return;
             }
     }
@@ -102,8 +102,8 @@ public:
                 whole_cells += tokens.size() - shared;
             } else {
                 std::size_t keep = branch_point(s);
-                if (prefix_cells + keep - std::min(keep, shared) > prefixes) keep = 0;
-                prefix_cells += keep - std::min(keep, shared);
+                if (prefix_cells + keep - (std::min)(keep, shared) > prefixes) keep = 0;
+                prefix_cells += keep - (std::min)(keep, shared);
                 if (keep == tokens.size()) {
                     kept.push_back(s);
                     continue;
@@ -135,7 +135,7 @@ private:
             const token_list& tokens = slots_[s].tokens;
             if (tokens.size() < best.cached || tokens.empty()) continue;
             const std::size_t shared = common_prefix(tokens, sequence);
-            const std::size_t cached = std::min(shared, sequence.size() - 1);
+            const std::size_t cached = (std::min)(shared, sequence.size() - 1);
             const bool whole = shared == tokens.size();
             if (cached == 0 || cached < best.cached) continue;
             if (cached == best.cached && (extends || !whole)) continue;  // prefer one to extend
@@ -226,7 +226,7 @@ private:
                                           std::size_t s) const {
         std::size_t longest = 0;
         for (const std::size_t other : others)
-            longest = std::max(longest, common_prefix(slots_[other].tokens, slots_[s].tokens));
+            longest = (std::max)(longest, common_prefix(slots_[other].tokens, slots_[s].tokens));
         return longest;
     }
 
@@ -236,7 +236,7 @@ private:
         std::size_t longest = 0;
         for (std::size_t other = 0; other < slots_.size(); ++other)
             if (other != s)
-                longest = std::max(longest, common_prefix(slots_[other].tokens, tokens));
+                longest = (std::max)(longest, common_prefix(slots_[other].tokens, tokens));
         return longest == 0 ? tokens.size() : longest;
     }
 

@@ -80,17 +80,17 @@ private:
     }
 
     void read_metadata(const safetensors_file& file) {
-        const auto check = [&](const char* key, const std::string& value, bool ok,
-                               const char* allowed) {
+        const auto expect = [&](const char* key, const std::string& value, bool ok,
+                                const char* allowed) {
             if (!ok)
                 file.fail("metadata " + std::string{key} + " = " + value + ", must be " + allowed);
         };
         const std::string pooling = file.metadata("pooling", "last");
         const std::string state = file.metadata("state", "after final norm");
         const std::string squash = file.metadata("squash", "none");
-        check("pooling", pooling, pooling == "last", "last");
-        check("state", state, state == "after final norm", "after final norm");
-        check("squash", squash, squash == "sigmoid" || squash == "none", "sigmoid or none");
+        expect("pooling", pooling, pooling == "last", "last");
+        expect("state", state, state == "after final norm", "after final norm");
+        expect("squash", squash, squash == "sigmoid" || squash == "none", "sigmoid or none");
         sigmoid_ = squash == "sigmoid";
     }
 

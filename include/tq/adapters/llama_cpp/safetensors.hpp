@@ -72,7 +72,7 @@ public:
         const auto file_size = static_cast<std::uint64_t>(end);
         if (file_size < 8) fail("is too short for a safetensors file");
         const std::uint64_t header_size = detail::little_endian(read(0, 8).data(), 8);
-        if (header_size > std::min(file_size - 8, longest_header))
+        if (header_size > (std::min)(file_size - 8, longest_header))
             fail("its header would have " + std::to_string(header_size) +
                  " bytes, must be at most the rest of the file and 100 MB");
         data_ = 8 + header_size;

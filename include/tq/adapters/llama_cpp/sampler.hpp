@@ -90,7 +90,7 @@ public:
             .sequence = sequence_,
             .prompt_size = prompt_size_,
             .tokens_left = std::max<std::size_t>(
-                1, options_.max_tokens - std::min(options_.max_tokens, emitted)),
+                1, options_.max_tokens - (std::min)(options_.max_tokens, emitted)),
             .end_tokens = options_.decode.end_tokens,
             .key = key_.fold_in(emitted),
             .answer_key = key_,

@@ -54,7 +54,7 @@ public:
     [[nodiscard]] std::vector<std::vector<float>> embed(std::span<const std::string> texts) {
         std::vector<std::vector<float>> result;
         for (std::size_t begin = 0; begin < texts.size(); begin += options_.texts)
-            embed_together(texts.subspan(begin, std::min(options_.texts, texts.size() - begin)),
+            embed_together(texts.subspan(begin, (std::min)(options_.texts, texts.size() - begin)),
                            result);
         return result;
     }

@@ -52,7 +52,7 @@ public:
     /// Throws invalid_option for sequences that are empty, too long or have tokens outside the
     /// vocabulary. After any exception the cache is empty and the object usable.
     [[nodiscard]] std::span<const logits_view> rows(std::span<const token_view> sequences) {
-        for (std::size_t i = 0; i < sequences.size(); ++i) check(sequences[i], i);
+        for (std::size_t i = 0; i < sequences.size(); ++i) check_tokens(sequences[i], i);
         group_equal(sequences);
         held_count_ = 0;
         try {
@@ -78,7 +78,7 @@ private:
     // Tokens whose needless rows cost about as much as to read all weights once more.
     static constexpr std::size_t handful = 32;
 
-    void check(token_view sequence, std::size_t i) const {
+    void check_tokens(token_view sequence, std::size_t i) const {
         const std::string where = "next_logits: sequence " + std::to_string(i);
         check_option(!sequence.empty(), where, "size", 0, "at least 1 token");
         check_option(sequence.size() <= context_.capacity(), where, "size", sequence.size(),
@@ -114,7 +114,7 @@ private:
     void recall() {
         known_.begin();
         constexpr double fading = 1 - 1.0 / 64;  // a step of a decode takes dozens of calls
-        recent_width_ = std::max(static_cast<double>(distinct_.size()), fading * recent_width_);
+        recent_width_ = (std::max)(static_cast<double>(distinct_.size()), fading * recent_width_);
         wanted_.clear();
         place_.clear();
         shared_.clear();
@@ -147,7 +147,7 @@ private:
     /// for a state is decoded by itself, so it is not there for a successor.)
     [[nodiscard]] std::size_t shared_new(std::size_t i) const {
         return kind_ == row_kind::logits ? shared_[i]
-                                         : std::min(shared_[i], wanted_[i - 1].size() - 1);
+                                         : (std::min)(shared_[i], wanted_[i - 1].size() - 1);
     }
 
     void clear_cells() {
@@ -178,9 +178,9 @@ private:
         // the next one may be, may take half of the context besides: decoding them again costs more.
         const std::size_t room = context_.capacity() - cells_;
         const std::size_t floor =
-            std::max(always_kept, kept_each * static_cast<std::size_t>(recent_width_));
-        const std::size_t whole = std::min(std::max(cells_, floor), room);
-        const std::size_t prefixes = std::min(context_.capacity() / 2, room - whole);
+            (std::max)(always_kept, kept_each * static_cast<std::size_t>(recent_width_));
+        const std::size_t whole = (std::min)((std::max)(cells_, floor), room);
+        const std::size_t prefixes = (std::min)(context_.capacity() / 2, room - whole);
         for (const cache_step& cut : cache_.trim(whole, prefixes)) context_.carry_out(cut);
         slots_.clear();
         for (const cache_place& place : plan.places)
@@ -209,7 +209,7 @@ private:
         for (std::size_t i = 0; i < places.size(); ++i) {
             const token_view sequence = wanted_[begin + i];
             const std::size_t first =
-                std::max(places[i].cached, i == 0 ? 0 : shared_new(begin + i));
+                (std::max)(places[i].cached, i == 0 ? 0 : shared_new(begin + i));
             for (std::size_t p = first; p < sequence.size(); ++p) {
                 const bool output = p + 1 == sequence.size();
                 const bool apart = output && kind_ == row_kind::states;
@@ -235,7 +235,7 @@ private:
                               bool final) {
         const std::span<const batch_token> all{tokens};
         for (std::size_t at = 0; at < all.size(); at += context_.batch_size()) {
-            const auto chunk = all.subspan(at, std::min(context_.batch_size(), all.size() - at));
+            const auto chunk = all.subspan(at, (std::min)(context_.batch_size(), all.size() - at));
             const bool states = kind_ == row_kind::states && chunk.front().output;
             if (!context_.decode(chunk, slots_, states)) return false;
             tokens_decoded_ += chunk.size();

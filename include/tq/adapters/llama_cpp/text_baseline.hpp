@@ -111,7 +111,7 @@ private:
         bool ended = false;     // so, or it will not get further
 
         [[nodiscard]] std::size_t missing() const {
-            return request->max_tokens - std::min(request->max_tokens, fresh.size());
+            return request->max_tokens - (std::min)(request->max_tokens, fresh.size());
         }
     };
 
@@ -149,7 +149,7 @@ private:
             for (continuation& c : all)
                 if (!c.known.empty()) open.push_back(&c);
             if (open.empty()) break;
-            open.resize(std::min(open.size(), max_batch_of(baseline_)));
+            open.resize((std::min)(open.size(), max_batch_of(baseline_)));
             std::vector<token_view> views;
             for (const continuation* c : open) views.emplace_back(c->tokens);
             const std::span<const logits_view> rows = logits_of(baseline_, views);

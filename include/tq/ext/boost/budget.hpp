@@ -42,7 +42,7 @@ template <class Divergence>
     const auto excess = [&](double log_alpha) { return kl(std::exp(log_alpha)) - budget; };
     double high = std::log(width) + 0.5 * std::log(static_cast<double>(states) / (8 * budget));
     const double lowest = std::log(width) - std::log(1e12);
-    double low = std::min(high, std::log(width));
+    double low = (std::min)(high, std::log(width));
     while (low > lowest && excess(low) < 0) low -= 1;
     if (excess(low) < 0) return 0;
     while (excess(high) > 0) high += 1;  // rounding only
@@ -72,8 +72,8 @@ public:
             check_option(q[i] < std::numeric_limits<double>::infinity(), "alpha_for_budget", "q",
                          q[i], "known and not +inf");
             if (std::isinf(q[i]) || std::isinf(log_prior[i])) continue;  // never chosen
-            lo = std::min(lo, q[i]);
-            hi = std::max(hi, q[i]);
+            lo = (std::min)(lo, q[i]);
+            hi = (std::max)(hi, q[i]);
         }
         width_ = hi > lo ? hi - lo : 0.0;
         floor_ = kl(std::numeric_limits<double>::infinity());
@@ -94,7 +94,7 @@ private:
 
 /// alpha as decode_options wants it: where even the argmax costs less than the budget, nearly it.
 [[nodiscard]] inline double usable_alpha(double alpha, double width) noexcept {
-    return alpha > 0 ? alpha : std::max(width / 1e12, std::numeric_limits<double>::min());
+    return alpha > 0 ? alpha : (std::max)(width / 1e12, (std::numeric_limits<double>::min)());
 }
 
 }  // namespace detail
@@ -109,7 +109,7 @@ private:
     detail::tilted_state state{log_pi, q};
     const auto kl = [&](double alpha) { return state.kl(alpha) - state.floor(); };
     // Float logits can leave a floor of some -1e-8: no part of a budget of 0.
-    const double rest = budget == 0 ? 0.0 : std::max(0.0, budget - state.floor());
+    const double rest = budget == 0 ? 0.0 : (std::max)(0.0, budget - state.floor());
     return alpha_for_budget(kl, rest, state.width());
 }
 
@@ -132,7 +132,7 @@ private:
     double width = 0, floor = 0;
     for (const tilted_distribution& state : states) {
         tilts.emplace_back(state.log_prior, state.tilting_q());
-        width = std::max(width, tilts.back().width());
+        width = (std::max)(width, tilts.back().width());
         floor += tilts.back().floor();
     }
     const auto kl = [&](double alpha) {
@@ -141,7 +141,7 @@ private:
         return sum;
     };
     const double budget = nats == 0 ? 0.0 : nats * static_cast<double>(states.size()) - floor;
-    return detail::usable_alpha(alpha_for_budget(kl, std::max(0.0, budget), width, states.size()),
+    return detail::usable_alpha(alpha_for_budget(kl, (std::max)(0.0, budget), width, states.size()),
                                 width);
 }
 
@@ -190,7 +190,7 @@ struct kl_per_answer {
     [[nodiscard]] double operator()(const tilted_distribution& distribution,
                                     const decode_state& state) const {
         check_option(nats >= 0, "kl_per_answer", "nats", nats, ">= 0");
-        const double left = std::max(0.0, nats - state.kl);
+        const double left = (std::max)(0.0, nats - state.kl);
         return kl_per_step{left / static_cast<double>(state.tokens_left)}(distribution, state);
     }
 };

@@ -103,7 +103,7 @@ inline void to_json(nlohmann::json& json, const decode_options& options) {
 
 inline void to_json(nlohmann::json& json, const rollout_options& options) {
     json = {{"horizon", options.horizon},     {"rollouts", options.rollouts},
-            {"slots", options.slots},         {"reuse", options.reuse},
+            {"in_flight", options.in_flight}, {"reuse", options.reuse},
             {"noise", options.noise},         {"temperature", options.sampling.temperature},
             {"top_p", options.sampling.top_p}};
 }
