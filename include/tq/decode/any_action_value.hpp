@@ -53,7 +53,7 @@ private:
         explicit model(Value&& held) : value(std::forward<Value>(held)) {}
         void evaluate(std::span<const value_query> queries) override { value.evaluate(queries); }
         [[nodiscard]] reward_range range() const override {
-            return range_of(value).value_or(reward_range{});
+            return value_range(value);
         }
         [[nodiscard]] std::size_t cost(const decode_state& state) const override {
             if constexpr (bounded_value<std::remove_reference_t<Value>>)
@@ -63,7 +63,7 @@ private:
         }
         /// That an evaluation of one candidate takes.
         [[nodiscard]] std::size_t rollouts(const decode_state& state) const {
-            if constexpr (sampled_value<std::remove_reference_t<Value>>)
+            if constexpr (piecewise_value<std::remove_reference_t<Value>>)
                 return value.rollouts(state, token_id{-1});
             else
                 return 1;

@@ -7,9 +7,10 @@
 #include <limits>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "../concepts/action_value.hpp"
+#include "../concepts/estimator.hpp"
 #include "../core/error.hpp"
 #include "mean.hpp"
 #include "normalise.hpp"
@@ -163,5 +164,45 @@ namespace detail {
     result.weights = weights;
     return result;
 }
+
+/// The estimator of indirect transfer: importance_estimate of rollouts that Weights weighs
+/// (rollout_weights). An lvalue is held by reference and must outlive it, an rvalue is moved in.
+template <class Weights>
+class importance {
+public:
+    /// Throws invalid_option if an option is out of range.
+    explicit importance(Weights&& weights, weight_options options = {},
+                        std::string_view where = "importance")
+        : weights_(std::forward<Weights>(weights)),
+          options_{options} {
+        validate(options, where);
+    }
+
+    /// See importance_estimate.
+    [[nodiscard]] value_estimate estimate(std::span<const double> rewards,
+                                          std::span<const double> log_weights) const {
+        return importance_estimate(rewards, log_weights, options_);
+    }
+
+    /// That of the rewards, unless the form is plain or reference; open below if a collapse refuses.
+    [[nodiscard]] reward_range range(reward_range rewards) const noexcept {
+        if (options_.form == weighting::plain || weighs_endings()) return {};
+        if (options_.on_collapse == collapse_action::refuse) rewards.lo = -detail::infinity;
+        return rewards;
+    }
+
+    /// The authors' program weighs everything.
+    [[nodiscard]] bool weighs_endings() const noexcept {
+        return options_.form == weighting::reference;
+    }
+    [[nodiscard]] auto& weights() noexcept { return weights_; }
+
+private:
+    Weights weights_;
+    weight_options options_;
+};
+
+template <class Weights>
+importance(Weights&&, weight_options = {}) -> importance<Weights>;
 
 }  // namespace tq

@@ -8,7 +8,7 @@
 #include <limits>
 #include <span>
 
-#include "../concepts/action_value.hpp"
+#include "../concepts/estimator.hpp"
 #include "../concepts/reward.hpp"
 
 namespace tq {

@@ -3,6 +3,7 @@
 // weights can be trusted.
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -11,7 +12,7 @@
 #include <vector>
 
 #include "../core/error.hpp"
-#include "../core/weight_diagnostics.hpp"
+#include "../concepts/weight_diagnostics.hpp"
 #include "pareto.hpp"
 
 namespace tq {
@@ -23,6 +24,13 @@ enum class collapse_action {
     unweighted,  ///< use the unweighted estimate
     refuse,      ///< no estimate: q = -inf, the candidate must not be chosen
 };
+
+/// The words for them.
+[[nodiscard]] constexpr auto names_of(collapse_action) noexcept {
+    using enum collapse_action;
+    return std::array<named<collapse_action>, 4>{
+        {{warn, "warn"}, {widen, "widen"}, {unweighted, "unweighted"}, {refuse, "refuse"}}};
+}
 
 /// Options of estimates from weighted rollouts.
 struct weight_options {

@@ -4,10 +4,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <concepts>
 #include <span>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
-#include "../concepts/action_value.hpp"
+#include "../concepts/estimator.hpp"
 #include "../core/error.hpp"
 #include "importance.hpp"
 #include "mean.hpp"
@@ -32,7 +35,7 @@ struct soft_options {
 inline void validate(const soft_options& options, std::string_view where) {
     check_option(options.beta > 0 && std::isfinite(options.beta), where, "beta", options.beta,
                  "in (0, inf)");
-    check_option(options.weights.form != weighting::reference, where, "weights.form", "reference",
+    check_option(options.weights.form != weighting::reference, where, "weights.form", options.weights.form,
                  "another: the authors' program has no soft value");
     validate(options.weights, where);
 }
@@ -154,5 +157,51 @@ struct positive_weights {
     result.weights = weights;
     return result;
 }
+
+/// Options of soft, beside the beta of its weights.
+struct soft_transfer_options {
+    bool jackknife = false;       ///< as of soft_options
+    weight_options weights = {};  ///< as of soft_options
+};
+
+/// The estimator of soft transfer: soft_estimate of rollouts that Weights weighs (rollout_weights with
+/// a `beta()`). An lvalue is held by reference and must outlive it, an rvalue is moved in.
+template <class Weights>
+class soft {
+    static_assert(
+        requires(const std::remove_reference_t<Weights>& weights) {
+            { weights.beta() } -> std::convertible_to<double>;
+        },
+        "tq: soft transfer needs weights with a beta(): implicit_weights or explicit_weights");
+
+public:
+    /// Throws invalid_option if an option is out of range.
+    explicit soft(Weights&& weights, soft_transfer_options options = {})
+        : weights_(std::forward<Weights>(weights)),
+          options_{.beta = weights_.beta(),
+                   .jackknife = options.jackknife,
+                   .weights = options.weights} {
+        validate(options_, "soft_transfer");
+    }
+
+    /// See soft_estimate.
+    [[nodiscard]] value_estimate estimate(std::span<const double> /*rewards*/,
+                                          std::span<const double> log_weights) const {
+        return soft_estimate(log_weights, options_);
+    }
+    /// Infinite: the mean of a few weights may be anything.
+    [[nodiscard]] reward_range range(reward_range /*rewards*/) const noexcept { return {}; }
+
+    /// Strength of the KL penalty, in units of the reward.
+    [[nodiscard]] double beta() const noexcept { return options_.beta; }
+    [[nodiscard]] auto& weights() noexcept { return weights_; }
+
+private:
+    Weights weights_;
+    soft_options options_;
+};
+
+template <class Weights>
+soft(Weights&&, soft_transfer_options = {}) -> soft<Weights>;
 
 }  // namespace tq

@@ -12,6 +12,13 @@
 
 namespace tq::inline TQSTAR_KERNEL_ABI {
 
+/// Q / alpha, the logit that a tilt adds. alpha = inf: 0, but -inf for a Q of -inf, which is never chosen.
+/// range: alpha in (0, inf]
+[[nodiscard]] inline double tilt_of_q(double q, double alpha) noexcept {
+    if (std::isinf(alpha)) return q == -std::numeric_limits<double>::infinity() ? q : 0.0;
+    return q / alpha;
+}
+
 /// Tilts a distribution by exp(Q / alpha) and normalises it over the given entries.
 ///
 ///     log_p[i] = log_pi[i] + q[i] / alpha - log Z,   Z = sum_j exp(log_pi[j] + q[j] / alpha)
@@ -40,8 +47,8 @@ inline double tilt(std::span<const double> log_pi, std::span<const double> q, do
 
     for (std::size_t i = 0; i < q.size(); ++i) {
         const bool excluded = !(log_pi[i] > -inf) || std::isnan(q[i]);
-        const double below = q[i] == top ? 0.0 : (q[i] - top) / alpha;  // <= 0
-        log_p[i] = excluded ? -inf : log_pi[i] + (std::isnan(below) ? -inf : below);
+        const double below = q[i] == top ? 0.0 : tilt_of_q(q[i] - top, alpha);  // <= 0
+        log_p[i] = excluded ? -inf : log_pi[i] + below;
     }
     if (!possible) return -inf;
     // The largest is taken out first: beside a prior of -1e30, as some engines mask with, the logarithm
@@ -52,7 +59,7 @@ inline double tilt(std::span<const double> log_pi, std::span<const double> q, do
     for (double& value : log_p) value -= largest;
     const double log_z = log_sum_exp(std::span<const double>{log_p});
     for (double& value : log_p) value -= log_z;
-    return log_z + largest + (std::isinf(alpha) ? 0.0 : top / alpha);
+    return log_z + largest + (std::isinf(top) && std::isinf(alpha) ? 0.0 : tilt_of_q(top, alpha));
 }
 
 /// The same for a batch of distributions, each with its own alpha.

@@ -154,12 +154,12 @@ private:
             body["return_tokens"] = true;
             body["samplers"] = {"temperature", "top_p"};  // no top_k, min_p or penalties
             body["cache_prompt"] = true;
-            if (rule.log_probabilities) body["n_probs"] = 1;
+            if (first.log_probability) body["n_probs"] = 1;
         } else if (options_.speaks == dialect::vllm) {
             body["return_token_ids"] = true;
             body["top_k"] = -1;
             body["min_p"] = 0;
-            if (rule.log_probabilities) body["logprobs"] = 0;
+            if (first.log_probability) body["logprobs"] = 0;
         }
         return body;
     }
@@ -184,7 +184,7 @@ private:
         }
         const bool end_shown = result.finished;
         result.finished |= ended && all && result.tokens().size() < request.max_tokens;
-        if (rule.log_probabilities && rule.temperature == 1 && !as_text() && all &&
+        if (request.log_probability && rule.temperature == 1 && !as_text() && all &&
             result.finished == end_shown)
             result.log_probability =
                 log_probability_of(part, result.tokens().size() + (end_shown ? 1 : 0));

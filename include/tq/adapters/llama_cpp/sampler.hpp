@@ -64,7 +64,7 @@ public:
     }
 
     void prime(token_view prompt, std::size_t index) {
-        check_prompts({&prompt, 1}, row_.size(), "sampler");
+        check_prompt(prompt, row_.size(), "sampler: prompt");
         sequence_.assign(prompt.begin(), prompt.end());
         prompt_size_ = prompt.size();
         key_ = random_key{options_.decode.seed}.fold_in(index);
@@ -93,7 +93,6 @@ public:
                 1, options_.max_tokens - (std::min)(options_.max_tokens, emitted)),
             .end_tokens = options_.decode.end_tokens,
             .key = key_.fold_in(emitted),
-            .answer_key = key_,
             .spent = 0,
             .kl = 0};
         const std::span<llama_token_data> entries{candidates.data, candidates.size};
