@@ -69,7 +69,8 @@ int main(int argc, char** argv) try {
     check(greedy > 0.6, "greedy rollouts, share of tokens before the first difference", greedy);
 
     // Sampled rollouts: the server's log-probabilities are the model's.
-    const auto sampled = remote.complete(requests, {.temperature = 1, .log_probabilities = true});
+    for (tq::rollout_request& request : requests) request.log_probability = true;
+    const auto sampled = remote.complete(requests, {.temperature = 1});
     std::vector<tq::continuation_view> continuations;
     for (std::size_t i = 0; i < sampled.size(); ++i)
         continuations.push_back({.sequence = sampled[i].sequence,
@@ -82,7 +83,7 @@ int main(int argc, char** argv) try {
         worst = std::max(worst, std::abs(exact[i] - sampled[i].log_probability) /
                                     std::max<double>(1, double(sampled[i].tokens().size())));
     check(worst < 0.1, "log-probabilities of sampled rollouts, worst difference per token", worst);
-    const auto again = remote.complete(requests, {.temperature = 1, .log_probabilities = true});
+    const auto again = remote.complete(requests, {.temperature = 1});
     const double repeated = agreement(sampled, again);
     check(repeated > 0.6, "the same seeds again, share of tokens", repeated);
 

@@ -47,8 +47,9 @@ public:
 
     /// No prompt yet.
     explicit generation(Decoder& decoder) : decoder_{&decoder} {
-        static_assert(decoding_method<Decoder>, "tq: a decoder needs next(states), end_tokens() and "
-                                                "step_type; see concepts/decoder.hpp");
+        static_assert(decoding_method<Decoder>,
+                      "tq: a decoder needs next(states), end_tokens() and "
+                      "step_type; see concepts/decoder.hpp");
     }
 
     /// One more answer; returns its index, the number of add() before. The answer goes on from
@@ -207,14 +208,16 @@ public:
     }
 
     /// Fails to compile: the stream would refer to a decoder that is gone.
-    template <class Prompt>
-    void generate(const Prompt&, std::size_t, std::size_t = 0) && {
-        static_assert(kept<Prompt>, "tq: keep the decoder in a variable: what it generates refers to it");
+    template <class Nothing = void>
+    void generate(token_view, std::size_t, std::size_t = 0) && {
+        static_assert(kept<Nothing>,
+                      "tq: keep the decoder in a variable: what it generates refers to it");
     }
     /// Fails to compile: the generation would refer to a decoder that is gone.
-    template <class Prompts>
-    void generate_all(const Prompts&, std::size_t, std::size_t = 0) && {
-        static_assert(kept<Prompts>, "tq: keep the decoder in a variable: what it generates refers to it");
+    template <class Nothing = void>
+    void generate_all(std::span<const token_list>, std::size_t, std::size_t = 0) && {
+        static_assert(kept<Nothing>,
+                      "tq: keep the decoder in a variable: what it generates refers to it");
     }
 
 private:
