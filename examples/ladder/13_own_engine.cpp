@@ -75,7 +75,7 @@ private:
 
 /// `index` is the prompt's part of every random number's key: the same index, the same answer.
 std::string answer(std::size_t index, std::size_t tokens, std::size_t stop_at = context) {
-    std::stop_source stop;  // another thread, or a signal's handler, may have it
+    std::stop_source stop;  // another thread may have it
     toy_engine engine{stop.get_token()};
     const auto low = [](tq::token_view, tq::token_view said) {  // small numbers please
         return -std::accumulate(said.begin(), said.end(), 0.0) / double(context);
