@@ -54,8 +54,8 @@ public:
     }
 
     /// Tokens that spell `bytes`: the vocabulary's own tokens of what is UTF-8, the longest pieces
-    /// that match of what is not (characters that are cut off, say), or where the vocabulary changes
-    /// what it reads (adds a space, say). A byte that no piece begins with is left out.
+    /// that match of what is not (characters that are cut off, say), or where the vocabulary
+    /// changes what it reads (adds a space, say). A byte that no piece begins with is left out.
     [[nodiscard]] token_list tokenize(std::string_view bytes) const {
         token_list tokens;
         while (!bytes.empty()) {

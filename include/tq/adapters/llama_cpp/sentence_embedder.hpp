@@ -23,8 +23,8 @@ namespace tq::llama_cpp {
 
 /// Options of sentence_embedder.
 struct sentence_embedder_options {
-    /// Tokens of a text, at most; [2, 2^20). What is longer is cut. 256 as sentence-transformers does
-    /// for all-MiniLM-L6-v2.
+    /// Tokens of a text, at most; [2, 2^20). What is longer is cut. 256 as sentence-transformers
+    /// does for all-MiniLM-L6-v2.
     std::size_t longest = 256;
     std::size_t texts = 16;   ///< that go through the model together; [1, 256]
     std::size_t threads = 0;  ///< [0, 512]; 0 = all cores

@@ -34,8 +34,8 @@ inline void check_same_vocabulary(const model& policy, const model& other, std::
 struct text_baseline_options {
     /// Token healing: where a longer token could begin, the end of the answer so far is read again,
     /// and the first tokens are drawn among those that begin with it. Without it a model that is
-    /// given " hel" seldom spells on, since it saw " hello" as one token. With it a whole word may be
-    /// spelled on too: " Tra" becomes " Travel". false = no-op.
+    /// given " hel" seldom spells on, since it saw " hello" as one token. With it a whole word may
+    /// be spelled on too: " Tra" becomes " Travel". false = no-op.
     bool healing = true;
 };
 
@@ -43,11 +43,11 @@ struct text_baseline_options {
 ///
 /// For each request the policy's sequence is split into a prompt, which add_prompt() has a
 /// counterpart for, and the answer so far. The answer's bytes become tokens of the baseline, which
-/// are continued in batches by the rollout engine; the new text becomes tokens of the policy, as many
-/// as are wanted.
+/// are continued in batches by the rollout engine; the new text becomes tokens of the policy, as
+/// many as are wanted.
 ///
-///  * The baseline draws until the policy's tokens suffice, or it ends, or what it draws has no text.
-///    `finished` means that it ended before the limit.
+///  * The baseline draws until the policy's tokens suffice, or it ends, or what it draws has no
+///    text. `finished` means that it ended before the limit.
 ///  * A text may end inside a word or a character. Healing goes on where it ends; bytes of a
 ///    character that is never completed come through as they are, spelled by single bytes.
 ///  * Random numbers are the requests' own, indexed by the position in the baseline's sequence, so
@@ -72,8 +72,8 @@ public:
           baseline_(std::forward<Model>(baseline)),
           options_{options} {}
 
-    /// From now on sequences that begin with `policy_prompt` are answers to `baseline_prompt`, in the
-    /// baseline's tokens. Of several that match, the longest holds.
+    /// From now on sequences that begin with `policy_prompt` are answers to `baseline_prompt`, in
+    /// the baseline's tokens. Of several that match, the longest holds.
     /// Throws invalid_option if baseline_prompt is empty.
     void add_prompt(token_list policy_prompt, token_list baseline_prompt) {
         prompts_.add(std::move(policy_prompt), std::move(baseline_prompt));
@@ -81,8 +81,8 @@ public:
     /// Forgets all prompts.
     void clear_prompts() noexcept { prompts_.clear(); }
 
-    /// Models completer. Throws invalid_option for a sequence that no prompt of add_prompt begins; what
-    /// the model throws passes through.
+    /// Models completer. Throws invalid_option for a sequence that no prompt of add_prompt begins;
+    /// what the model throws passes through.
     [[nodiscard]] std::vector<trajectory> complete(std::span<const rollout_request> requests,
                                                    sampling_rule rule) {
         std::vector<continuation> all;

@@ -15,9 +15,9 @@ namespace detail {
 
 inline constexpr std::size_t incomplete_character = static_cast<std::size_t>(-1);
 
-/// Size of the character that `bytes` begins with; 0 = none can; or incomplete_character. The second
-/// byte's range excludes overlong forms, surrogates and anything above U+10FFFF (Unicode Standard,
-/// table 3-7).
+/// Size of the character that `bytes` begins with; 0 = none can; or incomplete_character. The
+/// second byte's range excludes overlong forms, surrogates and anything above U+10FFFF (Unicode
+/// Standard, table 3-7).
 [[nodiscard]] inline std::size_t character_size(std::string_view bytes) noexcept {
     const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
     const unsigned char lead = byte(0);
