@@ -12,7 +12,7 @@
 #include "../../core/token.hpp"
 #include "../../decode/any_action_value.hpp"
 #include "../../decode/generation.hpp"
-#include "model.hpp"
+#include "model_file.hpp"
 #include "sampler_state.hpp"
 
 namespace tq::llama_cpp {
@@ -95,7 +95,7 @@ inline void check_found(std::size_t found, const char* where) {
 ///     ... the loop of llama_decode and llama_sampler_sample as it was ...
 ///     tq::llama_cpp::rethrow(chain);                   // throws what went wrong in between
 ///
-///  * `policy` is the model whose logits come in (model::borrowed(handle), if other code has loaded
+///  * `policy` is the model whose logits come in (model_file::borrowed(handle), if other code has loaded
 ///    it); `value` any action value: an lvalue is held by reference and must outlive the sampler
 ///    and its clones. Its models have contexts of their own: the caller's is not touched.
 ///  * What comes before it (penalties, top_k, top_p, min_p, temperature) shapes the prior. A
@@ -106,7 +106,7 @@ inline void check_found(std::size_t found, const char* where) {
 ///
 /// Owned by the caller until it is added to a chain. Throws invalid_option for options out of
 /// range.
-[[nodiscard]] inline llama_sampler* make_sampler(const model& policy, any_action_value value,
+[[nodiscard]] inline llama_sampler* make_sampler(const model_file& policy, any_action_value value,
                                                  sampler_options options = {}) {
     check_option(options.max_tokens >= 1, "make_sampler", "max_tokens", options.max_tokens, ">= 1");
     check_option(options.max_candidates >= 1, "make_sampler", "max_candidates",

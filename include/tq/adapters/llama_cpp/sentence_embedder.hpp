@@ -16,7 +16,7 @@
 #include "../../core/error.hpp"
 #include "../../core/token.hpp"
 #include "log.hpp"
-#include "model.hpp"
+#include "model_file.hpp"
 #include "options.hpp"
 
 namespace tq::llama_cpp {
@@ -35,7 +35,7 @@ struct sentence_embedder_options {
 class sentence_embedder {
 public:
     /// Throws invalid_option for options out of range and for a model that does not pool.
-    explicit sentence_embedder(model source, sentence_embedder_options options = {})
+    explicit sentence_embedder(model_file source, sentence_embedder_options options = {})
         : model_{std::move(source)},
           options_{options} {
         constexpr auto where = "sentence_embedder_options";
@@ -139,7 +139,7 @@ private:
         for (float& x : vector) x = static_cast<float>(double{x} / length);
     }
 
-    model model_;
+    model_file model_;
     sentence_embedder_options options_;
     std::unique_ptr<llama_context, free_context> handle_;
 };

@@ -21,14 +21,14 @@ namespace tq::llama_cpp::detail {
 
 class sequence_engine {
 public:
-    sequence_engine(model source, const language_model_options& options, row_kind kind)
+    sequence_engine(model_file source, const language_model_options& options, row_kind kind)
         : context_{std::move(source), options},
           cache_{options.max_sequences},
           known_{options.kept_rows},
           kind_{kind},
           wanted_{kind} {}
 
-    [[nodiscard]] const model& source() const noexcept { return context_.source(); }
+    [[nodiscard]] const model_file& source() const noexcept { return context_.source(); }
     [[nodiscard]] std::size_t max_sequences() const noexcept { return cache_.size(); }
     [[nodiscard]] std::size_t tokens_decoded() const noexcept { return tokens_decoded_; }
     [[nodiscard]] std::size_t decodes() const noexcept { return decodes_; }

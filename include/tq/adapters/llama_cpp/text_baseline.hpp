@@ -16,7 +16,7 @@
 #include "../../core/trajectory.hpp"
 #include "../../rollout/draw.hpp"
 #include "../../rollout/engine.hpp"
-#include "model.hpp"
+#include "model_file.hpp"
 #include "pieces.hpp"
 #include "prompt_pairs.hpp"
 
@@ -24,7 +24,8 @@ namespace tq::llama_cpp {
 
 /// Throws invalid_option unless `other` (a baseline, an anchor, a reward's trunk) has the policy's
 /// vocabulary, which all models that share token sequences need.
-inline void check_same_vocabulary(const model& policy, const model& other, std::string_view role) {
+inline void check_same_vocabulary(const model_file& policy, const model_file& other,
+                                  std::string_view role) {
     check_option(same_vocabulary(policy, other), role, "vocabulary", other.path(),
                  "that of the policy, " + policy.path() +
                      " (a baseline with another one can be a text_baseline)");
@@ -65,7 +66,7 @@ class text_baseline {
 
 public:
     /// policy: whose tokens come in and go out.
-    text_baseline(model policy, Model&& baseline, text_baseline_options options = {})
+    text_baseline(model_file policy, Model&& baseline, text_baseline_options options = {})
         : policy_{std::move(policy)},
           policy_pieces_{policy_},
           pieces_{baseline.source()},
@@ -96,7 +97,7 @@ public:
     }
 
     /// The baseline.
-    [[nodiscard]] const model& source() const { return baseline_.source(); }
+    [[nodiscard]] const model_file& source() const { return baseline_.source(); }
 
 private:
     /// A request while it is worked on.
@@ -218,7 +219,7 @@ private:
         return result;
     }
 
-    model policy_;
+    model_file policy_;
     detail::piece_table policy_pieces_, pieces_;
     Model baseline_;
     text_baseline_options options_;
@@ -227,6 +228,6 @@ private:
 };
 
 template <class Model>
-text_baseline(model, Model&&, text_baseline_options = {}) -> text_baseline<Model>;
+text_baseline(model_file, Model&&, text_baseline_options = {}) -> text_baseline<Model>;
 
 }  // namespace tq::llama_cpp

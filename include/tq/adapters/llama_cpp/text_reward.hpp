@@ -10,7 +10,7 @@
 
 #include "../../concepts/reward.hpp"
 #include "../../core/trajectory.hpp"
-#include "model.hpp"
+#include "model_file.hpp"
 #include "pieces.hpp"
 #include "prompt_pairs.hpp"
 
@@ -34,7 +34,7 @@ class text_reward {
 
 public:
     /// policy: whose tokens come in.
-    text_reward(model policy, Reward&& reward)
+    text_reward(model_file policy, Reward&& reward)
         : policy_{std::move(policy)},
           reward_(std::forward<Reward>(reward)),
           pieces_{reward_.source()},
@@ -81,7 +81,7 @@ private:
         return prompt.other;
     }
 
-    model policy_;
+    model_file policy_;
     Reward reward_;
     detail::piece_table pieces_;
     bool same_;
@@ -91,6 +91,6 @@ private:
 };
 
 template <class Reward>
-text_reward(model, Reward&&) -> text_reward<Reward>;
+text_reward(model_file, Reward&&) -> text_reward<Reward>;
 
 }  // namespace tq::llama_cpp

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "../../core/token.hpp"
-#include "model.hpp"
+#include "model_file.hpp"
 
 namespace tq::llama_cpp {
 
@@ -71,7 +71,7 @@ private:
 class utf8_stream {
 public:
     /// source: the model whose tokens come.
-    explicit utf8_stream(model source) : model_{std::move(source)} {}
+    explicit utf8_stream(model_file source) : model_{std::move(source)} {}
 
     /// The text that `token` completes; may be empty.
     [[nodiscard]] std::string push(token_id token) { return buffer_.push(model_.piece(token)); }
@@ -79,7 +79,7 @@ public:
     [[nodiscard]] std::string finish() { return buffer_.finish(); }
 
 private:
-    model model_;
+    model_file model_;
     utf8_buffer buffer_;
 };
 
