@@ -13,6 +13,8 @@
 //     <tq/adapters/llama_cpp/llama_cpp.hpp>, <tq/adapters/http/http.hpp>, <tq/ext/json/json.hpp>
 //                                         targets tq::llama_cpp, tq::http, tq::json
 
+#include "config.hpp"  // first: it says what compiler all the others need
+
 #include "baselines/mixture.hpp"
 #include "concepts/action_value.hpp"
 #include "concepts/baseline.hpp"

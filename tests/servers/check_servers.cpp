@@ -33,23 +33,23 @@ int main(int argc, char** argv) try {
     if (argc < 6) return std::puts("see the head of check_servers.cpp"), 2;
     using namespace tq::llama_cpp;
     namespace http = tq::http;
-    const model weights{argv[1]};
-    language_model aligned{weights, {.lora = argv[2]}};
+    const model_file file{argv[1]};
+    language_model aligned{file, {.lora = argv[2]}};
     const http::text_codec codec{
-        .decode = [&](tq::token_view tokens) { return weights.detokenize(tokens, true); },
+        .decode = [&](tq::token_view tokens) { return file.detokenize(tokens, true); },
         .encode =
-            [&](std::string_view text) { return weights.tokenize(text, {.parse_special = true}); }};
+            [&](std::string_view text) { return file.tokenize(text, {.parse_special = true}); }};
 
     std::vector<tq::token_list> prompts;
     for (const char* question :
          {"Tell me about your day.", "What is the sea?", "How do I bake bread?",
           "Why is the sky blue?", "Describe a city.", "Who was Mozart?"})
-        prompts.push_back(weights.chat_prompt(question));
+        prompts.push_back(file.chat_prompt(question));
     std::vector<tq::rollout_request> requests;
     for (std::size_t i = 0; i < prompts.size(); ++i)
         requests.push_back({.sequence = prompts[i],
                             .max_tokens = 24,
-                            .end_tokens = weights.end_tokens(),
+                            .end_tokens = file.end_tokens(),
                             .key = tq::random_key{i}});
 
     // Greedy rollouts: the same up to the first near-tie.
@@ -76,7 +76,7 @@ int main(int argc, char** argv) try {
         continuations.push_back({.sequence = sampled[i].sequence,
                                  .start = sampled[i].start,
                                  .finished = sampled[i].finished,
-                                 .end_tokens = weights.end_tokens()});
+                                 .end_tokens = file.end_tokens()});
     const std::vector<double> exact = tq::log_probabilities(aligned, continuations);
     double worst = 0;
     for (std::size_t i = 0; i < exact.size(); ++i)
@@ -96,7 +96,7 @@ int main(int argc, char** argv) try {
 
     // A reward head on the server's states.
     const std::vector<float> head = weights_of(argv[3]);
-    reward_head local{weights, argv[3]};
+    reward_head local{file, argv[3]};
     std::vector<tq::answer_view> answers;
     for (std::size_t i = 0; i < here.size(); ++i) answers.push_back({prompts[i], here[i].tokens()});
     std::vector<double> expected(answers.size()), actual(answers.size());
@@ -119,7 +119,7 @@ int main(int argc, char** argv) try {
 
     if (argc > 6) {
         http::completion_server openai{{.urls = {argv[6]}}, {.text = codec}};
-        language_model plain{weights};
+        language_model plain{file};
         const auto mine = tq::run_rollouts(plain, requests, {.temperature = 0});
         const auto theirs = openai.complete(requests, {.temperature = 0});
         const double same = agreement(mine, theirs);
