@@ -1,5 +1,6 @@
 // Every header of tq whose libraries are there, and nothing else; see check_symbols.
 #include <tq/decode/any_action_value.hpp>
+#include <tq/decode/budget.hpp>
 #include <tq/decode/logits_processor.hpp>
 #include <tq/estimate/bounds.hpp>
 #include <tq/evaluate/evaluate.hpp>
@@ -10,9 +11,6 @@
 
 #if __has_include(<nlohmann/json.hpp>)
 #include <tq/ext/json/json.hpp>
-#endif
-#if __has_include(<boost/math/tools/toms748_solve.hpp>)
-#include <tq/ext/boost/budget.hpp>
 #endif
 #if __has_include(<httplib.h>)
 #include <tq/adapters/http/http.hpp>

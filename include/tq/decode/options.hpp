@@ -54,7 +54,7 @@ struct decode_options {
     /// of logits that the tilt adds, w = (max Q - min Q) / alpha: below 1 it hardly moves the prior,
     /// above 10 the best Q takes all. The divergence that a draw costs is at most w^2 / 8 nats a step
     /// (Hoeffding's lemma), and at most w. So choose it as a fraction of Q's spread *between the
-    /// candidates of a state*, which is smaller than that of the rewards. ext/boost/budget.hpp finds
+    /// candidates of a state*, which is smaller than that of the rewards. decode/budget.hpp finds
     /// the alpha of a given divergence.
     double alpha = 0.1;
 
@@ -62,7 +62,7 @@ struct decode_options {
     /// log_z and the divergences are not yet there); tilted_distribution::alpha says what was chosen.
     /// Empty = `alpha` (no-op). Needs race_mode::exhaustive.
     /// It must be a function of its arguments. Ready-made: kl_per_step and kl_per_answer in
-    /// ext/boost/budget.hpp.
+    /// decode/budget.hpp.
     std::function<double(const tilted_distribution&, const decode_state&)> alpha_rule = {};
 
     /// Draw a state's Q towards their mean, the more the noisier they are, before the tilt (see
