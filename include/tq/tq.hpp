@@ -4,6 +4,7 @@
 // included by itself:
 //
 //     <tq/decode/logits_processor.hpp>    for engines that pick tokens themselves
+//     <tq/decode/budget.hpp>              alpha from a budget of divergence
 //     <tq/decode/any_action_value.hpp>    one type for every action value
 //     <tq/rewards/combined.hpp>           several rewards as one
 //     <tq/baselines/baselines.hpp>        mixtures, ways of decoding as baselines

@@ -23,9 +23,6 @@ inline constexpr error_bound error_bounds[] = {
     {"log_sum_exp", "float at other temperatures", 1e-6},
     {"log_sum_exp", "double", 1e-12},
     {"tilt", "log_p", 1e-12},
-    {"divergence_of_tilt", "kl_slope, relative", 1e-12},
-    {"weighted_mean", "mean", 1e-14},
-    {"weighted_mean", "log_weight", 1e-14},
 };
 
 consteval double bound_of(std::string_view kernel, std::string_view instance) {

@@ -202,23 +202,6 @@ TEST_CASE("tilt: the result may overwrite either input") {
     CHECK(over_q == expected);
 }
 
-TEST_CASE("tilt: a batch is its rows one by one") {
-    const list log_pi = random_log_pi(12, 1), q = tq::test::random_row<double>(12, 2, -3, 3);
-    const list alphas{0.1, 1, inf};
-    list log_p(12), log_z(3);
-    tq::tilt(log_pi, q, alphas, log_p, log_z);
-    for (std::size_t i = 0; i < 3; ++i) {
-        const auto row = [&](const list& all) {
-            return list(all.begin() + static_cast<std::ptrdiff_t>(4 * i),
-                        all.begin() + static_cast<std::ptrdiff_t>(4 * i + 4));
-        };
-        const result one = tilt(row(log_pi), row(q), alphas[i]);
-        CHECK(row(log_p) == one.log_p);
-        CHECK(log_z[i] == one.log_z);
-    }
-    tq::tilt(list{}, list{}, list{}, log_p, log_z);  // nothing is nothing
-}
-
 TEST_CASE("kl_divergence: values worked out by hand, and its edges") {
     const list p{std::log(0.5), std::log(0.5)}, pi{std::log(0.25), std::log(0.75)};
     CHECK(close(tq::kl_divergence(p, pi), 0.5 * std::log(2.0) + 0.5 * std::log(2.0 / 3), 1e-15));
@@ -237,60 +220,4 @@ TEST_CASE("kl_divergence: never negative, and 0 without a tilt") {
         CHECK((none >= 0 && none <= 1e-12));
         CHECK(tq::kl_divergence(tilt(log_pi, q, 0.1).log_p, log_pi) > 0);
     }
-}
-
-TEST_CASE("divergence_of_tilt: KL, entropy and slope against long double") {
-    for (const std::size_t size : {1U, 2U, 9U, 200U})
-        for (const double alpha : {0.05, 1.0, 30.0})
-            for (const double offset : {0.0, 1e6}) {
-                const list log_pi = random_log_pi(size, size);
-                list q = tq::test::random_row<double>(size, size + 3, -2, 2);
-                for (double& x : q) x += offset;
-                const list log_p = tilt(log_pi, q, alpha).log_p;
-                long double mean = 0, second = 0, entropy = 0, kl = 0;
-                for (std::size_t i = 0; i < size; ++i) {
-                    const long double p = std::exp(static_cast<long double>(log_p[i]));
-                    const auto x =
-                        static_cast<long double>(q[i]) - static_cast<long double>(offset);
-                    mean += p * x;
-                    second += p * x * x;
-                    entropy -= p * static_cast<long double>(log_p[i]);
-                    kl += p * (static_cast<long double>(log_p[i]) -
-                               static_cast<long double>(log_pi[i]));
-                }
-                const auto slope =
-                    static_cast<double>(-(second - mean * mean) / (alpha * alpha * alpha));
-                const auto found = tq::divergence_of_tilt(log_p, log_pi, q, alpha);
-                INFO("size " << size << ", alpha " << alpha << ", offset " << offset);
-                const double unit = 16 / (alpha * alpha * alpha);
-                CHECK(close(found.kl_slope, slope,
-                            unit * tq::test::bound_of("divergence_of_tilt", "kl_slope, relative")));
-                CHECK(close(found.entropy, static_cast<double>(entropy), 1e-12));
-                CHECK(close(found.kl, static_cast<double>(kl), 1e-12));
-            }
-}
-
-TEST_CASE("divergence_of_tilt: the slope is what KL does when alpha moves") {
-    const list log_pi = random_log_pi(12, 3), q = tq::test::random_row<double>(12, 4, -1, 1);
-    for (const double alpha : {0.2, 1.0, 5.0}) {
-        const auto kl_at = [&](double a) {
-            return tq::kl_divergence(tilt(log_pi, q, a).log_p, log_pi);
-        };
-        const double h = 1e-5 * alpha, slope = (kl_at(alpha + h) - kl_at(alpha - h)) / (2 * h);
-        const auto found = tq::divergence_of_tilt(tilt(log_pi, q, alpha).log_p, log_pi, q, alpha);
-        CHECK(close(found.kl_slope, slope, 1e-7 * std::abs(slope)));
-        CHECK(found.kl_slope < 0);
-    }
-}
-
-TEST_CASE("divergence_of_tilt: nothing, no tilt, impossible entries, +inf and NaN") {
-    CHECK(tq::divergence_of_tilt({}, {}, {}, 1).kl_slope == 0);
-    const list pi{std::log(0.5), std::log(0.5)};
-    CHECK(tq::divergence_of_tilt(pi, pi, list{1, 2}, inf).kl_slope == 0);
-    const auto sure = tq::divergence_of_tilt(list{0, -inf}, pi, list{inf, 3}, 0.5);
-    CHECK(sure.kl_slope == 0);
-    CHECK(sure.entropy == 0);
-    CHECK(close(sure.kl, std::log(2.0), 1e-15));
-    CHECK(tq::divergence_of_tilt(list{0, -inf}, pi, list{3, not_a_number}, 0.5).kl_slope == 0);
-    CHECK(std::isnan(tq::divergence_of_tilt(list{not_a_number, 0}, pi, list{1, 2}, 1).entropy));
 }

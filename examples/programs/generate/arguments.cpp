@@ -8,17 +8,11 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
+#include <tq/decode/budget.hpp>
 
 #include "../support/defaults.hpp"
 #include "../support/names.hpp"
 #include "../support/untrusted.hpp"
-
-#if __has_include(<boost/math/tools/toms748_solve.hpp>)
-#include <tq/ext/boost/budget.hpp>
-#define TQSTAR_GENERATE_BUDGETS 1
-#else
-#define TQSTAR_GENERATE_BUDGETS 0
-#endif
 
 namespace {
 
@@ -201,13 +195,11 @@ void add_decoding_options(CLI::App& app, arguments& args) {
         ->group("Decoding");
 }
 
-#if TQSTAR_GENERATE_BUDGETS
 void add_budget_options(CLI::App& app, arguments& args) {
     auto* step = app.add_option_function<double>(
         "--kl-per-step", [&](double nats) { args.decode.alpha_rule = tq::kl_per_step{nats}; },
         "choose alpha in every step so that TQ* is drawn this far from the anchor, in nats, the "
-        "cut "
-        "to --top-k counted; goes with --race exhaustive --select sample");
+        "cut to --top-k counted; goes with --race exhaustive --select sample");
     auto* whole = app.add_option_function<double>(
         "--kl-per-answer", [&](double nats) { args.decode.alpha_rule = tq::kl_per_answer{nats}; },
         "the same for a whole answer: each step gets an equal share of what is left");
@@ -217,7 +209,6 @@ void add_budget_options(CLI::App& app, arguments& args) {
             ->excludes(app.get_option("--alpha"));
     step->excludes(whole);
 }
-#endif
 
 /// Shrinkage and budgets of divergence need every Q; budgets need draws too.
 void adapt_to_distribution(const CLI::App& app, arguments& args) {
@@ -266,9 +257,7 @@ arguments read_arguments(int argc, char** argv) {
     add_model_options(app, args);
     add_prompt_options(app, args);
     add_decoding_options(app, args);
-#if TQSTAR_GENERATE_BUDGETS
     add_budget_options(app, args);
-#endif
     add_transfer_options(app, args);
     app.add_flag("--json", args.json, "print one JSON object per answer, then a summary")
         ->group("Output");

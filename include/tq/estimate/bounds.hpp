@@ -37,9 +37,4 @@ namespace tq {
     return width / beta + static_cast<double>(tokens) * width / alpha;
 }
 
-/// Reward that is lost at most if every Q is off by at most `error`: 2 T error.
-[[nodiscard]] inline double value_loss_bound(double error, std::size_t tokens) noexcept {
-    return 2 * error * static_cast<double>(tokens);
-}
-
 }  // namespace tq

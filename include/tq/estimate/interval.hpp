@@ -10,6 +10,7 @@
 
 #include "../concepts/estimator.hpp"
 #include "../concepts/reward.hpp"
+#include "../core/bisect.hpp"
 
 namespace tq {
 
@@ -49,14 +50,10 @@ namespace detail {
     const auto refuted = [&](double m) {
         return log_capital(rewards, range, m, sign, log_inverse_error) >= log_inverse_error;
     };
-    double out = sign > 0 ? 0.0 : 1.0, in = 1.0 - out;  // refuted (if anything is) | not
+    const double out = sign > 0 ? 0.0 : 1.0, in = 1.0 - out;  // refuted (if anything is) | not
     if (!refuted(out)) return out;
     if (refuted(in)) return in;
-    for (int i = 0; i < 40; ++i) {
-        const double middle = 0.5 * (out + in);
-        (refuted(middle) ? out : in) = middle;
-    }
-    return in;
+    return bisect(out, in, 40, refuted).no;
 }
 
 }  // namespace detail
@@ -91,12 +88,10 @@ namespace detail {
 [[nodiscard]] inline double normal_quantile(double p) noexcept {
     constexpr double infinity = std::numeric_limits<double>::infinity();
     if (!(p > 0) || !(p < 1)) return p >= 1 ? infinity : p <= 0 ? -infinity : p;
-    double low = 0, high = 40;  // of the tail beyond |z|
-    for (int i = 0; i < 60; ++i) {
-        const double middle = 0.5 * (low + high);
-        (0.5 * std::erfc(middle / std::sqrt(2.0)) > (std::min)(p, 1 - p) ? low : high) = middle;
-    }
-    return p < 0.5 ? -low : low;
+    const double tail = (std::min)(p, 1 - p);
+    const auto larger_tail = [&](double z) { return 0.5 * std::erfc(z / std::sqrt(2.0)) > tail; };
+    const double z = detail::bisect(0, 40, 60, larger_tail).yes;
+    return p < 0.5 ? -z : z;
 }
 
 /// q +- z standard errors: holds the value with probability `confidence` if there are many rollouts and,

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "../core/bisect.hpp"
 #include "../core/error.hpp"
 #include "../concepts/weight_diagnostics.hpp"
 #include "pareto.hpp"
@@ -138,13 +139,7 @@ inline constexpr double infinity = std::numeric_limits<double>::infinity();
     const auto enough = [&](double power) {
         return ess_of(shares_of(log_weights, power)) >= floor;
     };
-    if (enough(1)) return 1;
-    double low = 0, high = 1;
-    for (int i = 0; i < 40; ++i) {
-        const double middle = 0.5 * (low + high);
-        (enough(middle) ? low : high) = middle;
-    }
-    return low;
+    return enough(1) ? 1 : bisect(0, 1, 40, enough).yes;
 }
 
 /// Positive weights, cut as weight_options say; n is their number.

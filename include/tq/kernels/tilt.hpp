@@ -62,18 +62,6 @@ inline double tilt(std::span<const double> log_pi, std::span<const double> q, do
     return log_z + largest + (std::isinf(top) && std::isinf(alpha) ? 0.0 : tilt_of_q(top, alpha));
 }
 
-/// The same for a batch of distributions, each with its own alpha.
-///
-/// shapes: log_pi, q, log_p [n, k] row-major (k = q.size() / n), alphas, log_z [n]
-inline void tilt(std::span<const double> log_pi, std::span<const double> q,
-                 std::span<const double> alphas, std::span<double> log_p,
-                 std::span<double> log_z) noexcept {
-    const std::size_t k = alphas.empty() ? 0 : q.size() / alphas.size();
-    for (std::size_t i = 0; i < alphas.size(); ++i)
-        log_z[i] =
-            tilt(log_pi.subspan(i * k, k), q.subspan(i * k, k), alphas[i], log_p.subspan(i * k, k));
-}
-
 /// Kullback-Leibler divergence KL(p || pi) = sum_i p_i (log p_i - log pi_i), in nats.
 ///
 /// pi need not be normalised over the entries: with pi over the whole vocabulary and p over a few
@@ -90,47 +78,6 @@ inline void tilt(std::span<const double> log_pi, std::span<const double> q,
     for (std::size_t i = 0; i < log_p.size(); ++i)
         if (const double p = std::exp(log_p[i]); p != 0) sum += p * (log_p[i] - log_pi[i]);
     return sum < 0 && sum > -1e-12 ? 0.0 : sum;
-}
-
-/// How far a tilted distribution is from the one it tilts, and how that moves with alpha.
-struct tilt_divergence {
-    double kl = 0;        ///< KL(p || pi), nats
-    double entropy = 0;   ///< -sum_i p_i log p_i, nats
-    double kl_slope = 0;  ///< d KL / d alpha, <= 0
-};
-
-/// KL to the policy, entropy, and the derivative of KL in alpha, for log_p = tilt(log_pi, q, alpha).
-///
-///     d KL / d alpha = -Var_p(Q) / alpha^3
-///
-/// Source: with b = 1 / alpha, KL = b E_p[Q] - log Z and d log Z / d b = E_p[Q], so that
-/// d KL / d b = b Var_p(Q). It holds whether log_pi is normalised over the entries or over more.
-///
-/// shapes: log_p, log_pi, q [n]
-/// edges:  entries with p_i = 0 count 0; n = 0 or alpha = inf -> slope 0; q = +inf has taken all:
-///         slope 0; NaN in log_p or log_pi -> NaN
-/// error:  slope at most 1e-12 relative to the largest (Q difference)^2 / alpha^3
-/// cost:   O(n); no allocation. Thread-safe.
-[[nodiscard]] inline tilt_divergence divergence_of_tilt(std::span<const double> log_p,
-                                                        std::span<const double> log_pi,
-                                                        std::span<const double> q,
-                                                        double alpha) noexcept {
-    double top = -std::numeric_limits<double>::infinity(), entropy = 0, mean = 0, variance = 0;
-    for (std::size_t i = 0; i < q.size(); ++i)
-        if (std::exp(log_p[i]) > 0) top = (std::max)(top, q[i]);
-    const auto below = [&](std::size_t i) { return q[i] == top ? 0.0 : q[i] - top; };
-    for (std::size_t i = 0; i < q.size(); ++i)
-        if (const double p = std::exp(log_p[i]); p != 0) {
-            entropy -= p * log_p[i];
-            mean += p * below(i);
-        }
-    for (std::size_t i = 0; i < q.size(); ++i)
-        if (const double p = std::exp(log_p[i]); p != 0) {
-            const double deviation = below(i) - mean;
-            variance += p * deviation * deviation;
-        }
-    return {kl_divergence(log_p, log_pi), (std::max)(entropy, 0.0),
-            -(variance / alpha / alpha / alpha)};
 }
 
 }  // namespace tq::inline TQSTAR_KERNEL_ABI

@@ -175,24 +175,4 @@ inline top_k_result top_k_log_partition(logits_view logits, std::span<scored_tok
             sum.in_range() ? sum.value() : kernel_detail::plain_log_sum_exp(logits, temperature)};
 }
 
-/// The same for a batch of rows.
-///
-/// shapes: rows [n], best [n, k] row-major (k = best.size() / n), results [n]
-inline void top_k_log_partition(std::span<const logits_view> rows, std::span<scored_token> best,
-                                std::span<top_k_result> results,
-                                double temperature = 1.0) noexcept {
-    const std::size_t k = rows.empty() ? 0 : best.size() / rows.size();
-    for (std::size_t i = 0; i < rows.size(); ++i)
-        results[i] = top_k_log_partition(rows[i], best.subspan(i * k, k), temperature);
-}
-
-/// top_k for a batch of rows.
-///
-/// shapes: rows [n], best [n, k] row-major (k = best.size() / n), found [n]
-inline void top_k(std::span<const logits_view> rows, std::span<scored_token> best,
-                  std::span<std::size_t> found) noexcept {
-    const std::size_t k = rows.empty() ? 0 : best.size() / rows.size();
-    for (std::size_t i = 0; i < rows.size(); ++i) found[i] = top_k(rows[i], best.subspan(i * k, k));
-}
-
 }  // namespace tq::inline TQSTAR_KERNEL_ABI

@@ -17,7 +17,6 @@ vcpkg_cmake_configure(
         ${feature_options}
         -DTQSTAR_BUILD_TESTS=OFF
         -DTQSTAR_BUILD_EXAMPLES=OFF
-        -DTQSTAR_BOOST=OFF
         -DTQSTAR_LLAMA=OFF
 )
 vcpkg_cmake_install()

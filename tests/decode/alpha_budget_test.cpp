@@ -1,8 +1,5 @@
-// Compiled to nothing where Boost.Math is not installed.
-#if __has_include(<boost/math/tools/toms748_solve.hpp>)
-
+#include <tq/decode/budget.hpp>
 #include <tq/decode/decoder.hpp>
-#include <tq/ext/boost/budget.hpp>
 #include <tq/tabular/enumerate.hpp>
 #include <tq/tabular/models.hpp>
 
@@ -203,5 +200,3 @@ TEST_CASE("alpha_for_budget: forbidden candidates take no part") {
     CHECK(close(tq::kl_divergence(log_p, log_pi), 0.5, 1e-9));
     CHECK(std::isinf(alpha_for_budget(log_pi, q, 0.1)));  // forbidding costs -log 0.8 = 0.22
 }
-
-#endif

@@ -1,20 +1,18 @@
 #pragma once
-// alpha from a budget of divergence. Target tq::boost. Needs Boost.Math's headers (Debian:
-// libboost-math-dev); no library is linked, and nothing else in tq includes this file.
+// alpha from a budget of divergence.
 
 #include <algorithm>
-#include <boost/math/tools/toms748_solve.hpp>
 #include <cmath>
 #include <cstddef>
-#include <cstdint>
 #include <limits>
 #include <span>
 #include <vector>
 
-#include "../../core/error.hpp"
-#include "../../core/trajectory.hpp"
-#include "../../decode/step.hpp"
-#include "../../kernels/tilt.hpp"
+#include "../core/bisect.hpp"
+#include "../core/error.hpp"
+#include "../core/trajectory.hpp"
+#include "../kernels/tilt.hpp"
+#include "step.hpp"
 
 namespace tq {
 
@@ -22,14 +20,13 @@ namespace tq {
 /// or summed over fixed states. (That of whole answers need not be monotone: don't ask for it.)
 ///
 /// The upper end of the bracket is where Hoeffding's lemma says kl <= states width^2 / (8 alpha^2) =
-/// budget; the lower one is searched downwards.
-/// Source: Alefeld, Potra and Shi, "Algorithm 748", ACM TOMS 1995, as in Boost.Math.
+/// budget; the lower one is searched downwards. Between them, bisection of log alpha.
 ///
 /// range:   budget >= 0; width = range of Q, finite, >= 0; states >= 1. Throws invalid_option otherwise.
 /// returns: alpha with kl(alpha) = budget to 12 digits of alpha, never above the budget by more than
 ///          that allows; +inf if budget = 0 or width = 0 (no tilt); 0 if no alpha above width / 1e12
 ///          reaches the budget: take the argmax
-/// cost:    some 10 to 60 calls of kl
+/// cost:    50 to 80 calls of kl
 template <class Divergence>
 [[nodiscard]] double alpha_for_budget(Divergence kl, double budget, double width,
                                       std::size_t states = 1) {
@@ -46,12 +43,8 @@ template <class Divergence>
     while (low > lowest && excess(low) < 0) low -= 1;
     if (excess(low) < 0) return 0;
     while (excess(high) > 0) high += 1;  // rounding only
-    if (excess(low) == 0) return std::exp(low);
-    if (excess(high) == 0) return std::exp(high);
-    std::uintmax_t calls = 60;
-    const auto root = boost::math::tools::toms748_solve(
-        excess, low, high, boost::math::tools::eps_tolerance<double>(42), calls);
-    return std::exp(root.second);  // the side where the budget is kept
+    const auto over = [&](double log_alpha) { return excess(log_alpha) > 0; };
+    return std::exp(detail::bisect(low, high, 45, over).no);  // the side where the budget is kept
 }
 
 namespace detail {
