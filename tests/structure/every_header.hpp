@@ -1,10 +1,12 @@
 #pragma once
 // Every header of tq whose libraries are there, and nothing else.
+#include <tq/baselines/baselines.hpp>
 #include <tq/decode/any_action_value.hpp>
+#include <tq/decode/budget.hpp>
 #include <tq/decode/logits_processor.hpp>
 #include <tq/estimate/bounds.hpp>
 #include <tq/evaluate/evaluate.hpp>
-#include <tq/kernels/weighted_sum.hpp>
+#include <tq/lab/shrink.hpp>
 #include <tq/rewards/combined.hpp>
 #include <tq/rivals/rivals.hpp>
 #include <tq/tabular/tabular.hpp>
@@ -12,9 +14,6 @@
 
 #if __has_include(<nlohmann/json.hpp>)
 #include <tq/ext/json/json.hpp>
-#endif
-#if __has_include(<boost/math/tools/toms748_solve.hpp>)
-#include <tq/ext/boost/budget.hpp>
 #endif
 #if __has_include(<httplib.h>)
 #include <tq/adapters/http/http.hpp>

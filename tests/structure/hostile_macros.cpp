@@ -43,9 +43,6 @@
 #if __has_include(<nlohmann/json.hpp>)
 #include <nlohmann/json.hpp>
 #endif
-#if __has_include(<boost/math/tools/toms748_solve.hpp>)
-#include <boost/math/tools/toms748_solve.hpp>
-#endif
 #if __has_include(<httplib.h>)
 #include <httplib.h>
 #endif
