@@ -33,10 +33,9 @@ struct settings {
     bool quick = false, tq_only = false;
     std::string prompts = demo_defaults::prompts(), lora = demo_defaults::baseline_lora();
     std::size_t limit = 30, tokens = 32, together = 8, seeds = 4;
-    tq::decode_options decode = {
-        .alpha = 0.1, .top_k = 8, .select = tq::selection::argmax, .race = tq::race_mode::exact};
+    tq::decode_options decode = demo_defaults::decoding();
     tq::rollout_options rollout = {};
-    std::string anchor = "baseline", select = "argmax", race = "exact", noise = "independent";
+    std::string anchor = "baseline", select = "argmax", race = "exact";
 };
 
 /// One method's results.
@@ -265,15 +264,11 @@ settings read_settings(int argc, char** argv) {
         ->check(CLI::IsMember({"argmax", "sample"}))
         ->capture_default_str();
     app.add_option("--race", options.race)
-        ->check(CLI::IsMember({"exhaustive", "exact", "confident", "halving", "automatic"}))
+        ->check(CLI::IsMember({"exhaustive", "exact", "confident"}))
         ->capture_default_str();
-    app.add_option("--race-budget", options.decode.race_budget)->capture_default_str();
     app.add_option("--token-budget", options.decode.token_budget)->capture_default_str();
     app.add_option("--budget-front", options.decode.budget_front)->capture_default_str();
     app.add_flag("--widen", options.decode.widen);
-    app.add_option("--rollout-noise", options.noise)
-        ->check(CLI::IsMember({"independent", "coupled", "scenario"}))
-        ->capture_default_str();
     app.add_flag("--tq-only", options.tq_only, "leave out the other methods (for tuning)");
     try {
         app.parse(argc, argv);
@@ -283,7 +278,6 @@ settings read_settings(int argc, char** argv) {
     options.decode.select =
         options.select == "argmax" ? tq::selection::argmax : tq::selection::sample;
     options.decode.race = nlohmann::json(options.race).get<tq::race_mode>();
-    options.rollout.noise = nlohmann::json(options.noise).get<tq::rollout_noise>();
     if (options.quick) {
         options.limit = std::min<std::size_t>(options.limit, 8);
         options.tokens = 12;

@@ -2,9 +2,8 @@
 //
 // In some states of real answers the candidates' true Q is measured with many independent rollouts.
 // Then other rollouts, that had no part in it, are dealt into groups of a small size, each group
-// picks the candidate of the largest mean, and its regret is the true Q it gives away. Independent
-// against coupled noise (the candidates share their Gumbel noise), an even split of the rollouts
-// against successive halving of as many.
+// picks the candidate of the largest mean, and its regret is the true Q it gives away: an even split of
+// the rollouts against successive halving of as many.
 
 #include <fmt/format.h>
 
@@ -38,7 +37,7 @@ using reward_table = std::vector<std::vector<double>>;
 /// A state, its candidates and their rewards.
 struct measured_state {
     std::vector<double> truth;  // [candidates] means of many rollouts
-    reward_table independent, coupled;
+    reward_table rewards;       // other rollouts
 };
 
 class bench {
@@ -89,28 +88,23 @@ private:
                                      .prompt_size = prompt.size(),
                                      .tokens_left = options_.horizon + 1,
                                      .end_tokens = baseline_.end_tokens(),
-                                     .key = key.fold_in(1),
-                                     .answer_key = key.fold_in(2)};
-        const reward_table all =
-            rewards(state, best, tq::rollout_noise::independent, options_.truth + options_.samples);
+                                     .key = key.fold_in(1)};
+        const reward_table all = rewards(state, best, options_.truth + options_.samples);
         measured_state result;
         for (const std::vector<double>& row : all) {
             const auto middle = row.begin() + static_cast<std::ptrdiff_t>(options_.truth);
             result.truth.push_back(tq::mean_estimate({row.begin(), middle}).q);
-            result.independent.emplace_back(middle, row.end());
+            result.rewards.emplace_back(middle, row.end());
         }
-        result.coupled = rewards(state, best, tq::rollout_noise::coupled, options_.samples);
         return result;
     }
 
     reward_table rewards(const tq::decode_state& state, std::span<const tq::scored_token> tokens,
-                         tq::rollout_noise noise, std::size_t count) {
-        tq::direct_transfer q{baseline_,
-                              reward_,
-                              {.horizon = options_.horizon,
-                               .rollouts = count,
-                               .sampling = {.temperature = 1},
-                               .noise = noise}};
+                         std::size_t count) {
+        tq::direct_transfer q{
+            baseline_,
+            reward_,
+            {.horizon = options_.horizon, .rollouts = count, .sampling = {.temperature = 1}}};
         reward_table result(tokens.size(), std::vector<double>(count));
         std::vector<tq::rollout_query> queries;
         for (std::size_t i = 0; i < tokens.size(); ++i) {
@@ -165,7 +159,6 @@ std::size_t best_halving(const reward_table& rewards, std::size_t first, std::si
 struct rule {
     const char* name;
     const char* key;
-    reward_table measured_state::*noise;
     std::size_t each;
     bool halving;
 };
@@ -180,31 +173,13 @@ tq::value_estimate regret(const std::vector<measured_state>& states, const rule&
         const std::size_t stride = rule.halving ? samples / 4 : rule.each;
         double sum = 0, groups = 0;
         for (std::size_t first = 0; first + stride <= samples; first += stride, ++groups) {
-            const reward_table& rewards = state.*rule.noise;
-            const std::size_t pick = rule.halving ? best_halving(rewards, first, rule.each)
-                                                  : best_even(rewards, first, rule.each);
+            const std::size_t pick = rule.halving ? best_halving(state.rewards, first, rule.each)
+                                                  : best_even(state.rewards, first, rule.each);
             sum += best - state.truth[pick];
         }
         means.push_back(sum / groups);
     }
     return tq::mean_estimate(means);
-}
-
-/// Variance of the difference between two candidates' rewards, coupled over independent.
-double difference_ratio(const std::vector<measured_state>& states) {
-    const auto variance = [&](reward_table measured_state::*noise) {
-        double sum = 0;
-        for (const measured_state& state : states)
-            for (std::size_t z = 1; z < state.truth.size(); ++z) {
-                std::vector<double> differences;
-                for (std::size_t i = 0; i < (state.*noise)[z].size(); ++i)
-                    differences.push_back((state.*noise)[z][i] - (state.*noise)[0][i]);
-                const tq::value_estimate mean = tq::mean_estimate(differences);
-                sum += mean.standard_error * mean.standard_error;
-            }
-        return sum;
-    };
-    return variance(&measured_state::coupled) / variance(&measured_state::independent);
 }
 
 void run(const settings& options) {
@@ -213,26 +188,18 @@ void run(const settings& options) {
     fmt::print("{} states, {} candidates, sampled rollouts of up to {} tokens; truth from {}\n\n",
                states.size(), options.top_k, options.horizon, options.truth);
     fmt::print("{:<44} {:>20}\n", "rollouts per candidate", "regret of the pick");
-    nlohmann::json json{{"states", states.size()},
-                        {"truth", options.truth},
-                        {"difference_variance_ratio", difference_ratio(states)}};
-    constexpr auto independent = &measured_state::independent, coupled = &measured_state::coupled;
-    const rule rules[] = {{"1 independent", "independent_1", independent, 1, false},
-                          {"1 coupled", "coupled_1", coupled, 1, false},
-                          {"4 independent", "independent_4", independent, 4, false},
-                          {"4 coupled", "coupled_4", coupled, 4, false},
-                          {"4 independent, halving", "halving_independent_4", independent, 4, true},
-                          {"4 coupled, halving", "halving_coupled_4", coupled, 4, true},
-                          {"16 independent", "independent_16", independent, 16, false},
-                          {"16 coupled", "coupled_16", coupled, 16, false}};
+    nlohmann::json json{{"states", states.size()}, {"truth", options.truth}};
+    const rule rules[] = {{"1", "1", 1, false},
+                          {"4", "4", 4, false},
+                          {"4, halving", "halving_4", 4, true},
+                          {"16", "16", 16, false}};
     for (const rule& rule : rules) {
         const tq::value_estimate value = regret(states, rule, options.samples);
         fmt::print("{:<44} {:>10.4f} +- {:.4f}\n", rule.name, value.q, value.standard_error);
         json[std::string{"regret_"} + rule.key] = value.q;
         json[std::string{"se_regret_"} + rule.key] = value.standard_error;
     }
-    fmt::print("\nvariance of differences of Q, coupled over independent: {:.2f}\n\n{}\n",
-               json["difference_variance_ratio"].get<double>(), json.dump());
+    fmt::print("\n{}\n", json.dump());
 }
 
 }  // namespace
@@ -240,7 +207,7 @@ void run(const settings& options) {
 int main(int argc, char** argv) {
     settings options;
     bool quick = false;
-    CLI::App app{"How well do few rollouts rank candidates? Independent and coupled noise"};
+    CLI::App app{"How well do few rollouts rank candidates?"};
     app.add_flag("--quick", quick, "2 states, 16 rollouts for the truth");
     app.add_option("--states", options.states, "one for each prompt")->capture_default_str();
     app.add_option("--truth", options.truth, "rollouts per candidate for the true Q")

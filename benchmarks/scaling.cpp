@@ -151,11 +151,7 @@ outcome decode(const settings& options, const llama::model_file& file,
     outcome result{.prompts = prompts.size(), .before_mb = resident_mb()};
     models models{file, options};
     tq::direct_transfer q{models.baseline, models.reward, {.horizon = options.tokens}};
-    tq::decoder decoder{
-        models.policy,
-        q,
-        models.baseline,
-        {.alpha = 0.1, .top_k = 8, .select = tq::selection::argmax, .race = tq::race_mode::exact}};
+    tq::decoder decoder{models.policy, q, models.baseline, demo_defaults::decoding()};
     result.ready_mb = resident_mb();
     peak_memory peak;
     peak.restart();

@@ -15,9 +15,9 @@
 #include <vector>
 
 #include <tq/estimate/mean.hpp>
-#include <tq/estimate/shrink.hpp>
 #include <tq/evaluate/paired.hpp>
 #include <tq/kernels/tilt.hpp>
+#include <tq/lab/shrink.hpp>
 
 #include "table.hpp"
 

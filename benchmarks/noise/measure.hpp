@@ -43,8 +43,7 @@ public:
                                      .prompt_size = prompt.size(),
                                      .tokens_left = settings_.tokens - position,
                                      .end_tokens = models_.baseline.end_tokens(),
-                                     .key = key.fold_in(1),
-                                     .answer_key = key.fold_in(2)};
+                                     .key = key.fold_in(1)};
         measured_state result{.prompt = number,
                               .position = position,
                               .tokens_left = state.tokens_left,

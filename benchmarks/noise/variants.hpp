@@ -10,6 +10,8 @@
 #include <tq/decode/options.hpp>
 #include <tq/rollout/options.hpp>
 
+#include "../../examples/programs/support/defaults.hpp"
+
 namespace noise {
 
 /// One way to decode.
@@ -21,8 +23,7 @@ struct variant {
     bool random = false;          // decoded with several seeds
     bool on_policy = false;       // the policy is tilted, not the baseline
     bool frozen = false;          // no action value: the anchor itself
-    tq::decode_options decode = {
-        .alpha = 0.1, .top_k = 8, .select = tq::selection::argmax, .race = tq::race_mode::exact};
+    tq::decode_options decode = demo_defaults::decoding();
     tq::rollout_options rollout = {};
     tq::block_options block = {};
     bool in_blocks = false;
@@ -52,21 +53,6 @@ inline std::vector<variant> all_variants() {
     add("horizon_8", [](variant& v) { v.rollout.horizon = 8; });
     add("alpha_0.05", [](variant& v) { v.decode.alpha = 0.05; });
     add("alpha_0.2", [](variant& v) { v.decode.alpha = 0.2; });
-    add("coupled_2", [&](variant& v) {
-        sampled(v, 2);
-        v.rollout.noise = tq::rollout_noise::coupled;
-    });
-    add("scenario_2", [&](variant& v) {
-        sampled(v, 2);
-        v.rollout.noise = tq::rollout_noise::scenario;
-    });
-    for (const std::size_t n : {2U, 4U})
-        add("shrink_" + std::to_string(n), [&](variant& v) {
-            sampled(v, n);
-            v.decode.race = tq::race_mode::exhaustive;
-            v.decode.shrink = true;
-            v.usual = n == 2;
-        });
     const auto blocks = [](variant& v, std::size_t block, std::size_t candidates) {
         v.in_blocks = v.random = true;
         v.block = {.alpha = 0.1,
@@ -79,10 +65,8 @@ inline std::vector<variant> all_variants() {
             add("blocks_" + std::to_string(block) + "x" + std::to_string(candidates),
                 [&](variant& v) { blocks(v, block, candidates); });
     for (const std::size_t budget : {3U, 6U, 12U})
-        add("budget_" + std::to_string(budget), [&](variant& v) {
-            v.decode.race = tq::race_mode::automatic;
-            v.decode.token_budget = static_cast<double>(budget);
-        });
+        add("budget_" + std::to_string(budget),
+            [&](variant& v) { v.decode.token_budget = static_cast<double>(budget); });
     const auto rival = [&](const std::string& name, auto change) {
         add(name, [&](variant& v) {
             v.is = variant::kind::rival;

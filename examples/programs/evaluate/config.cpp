@@ -142,9 +142,9 @@ void read_baseline(const json& value, const std::string& where, const std::files
 /// The keys that each kind of method has.
 std::set<std::string> keys_of(method_kind kind) {
     using enum method_kind;
-    const std::set<std::string> tilt{"alpha",       "top_k",        "select",      "anchor", "race",
-                                     "race_budget", "token_budget", "temperature", "widen"},
-        ahead{"horizon", "rollouts", "rollout_temperature", "noise"},
+    const std::set<std::string> tilt{"alpha", "top_k",        "select",      "anchor",
+                                     "race",  "token_budget", "temperature", "widen"},
+        ahead{"horizon", "rollouts", "rollout_temperature"},
         blocks{"alpha", "select", "block", "candidates", "proposal_temperature"},
         transfer{"transfer", "beta", "weighting", "on_collapse"};
     std::set<std::string> keys{"name", "label", "method", "baseline"};
@@ -162,7 +162,7 @@ std::set<std::string> keys_of(method_kind kind) {
             add({"select", "temperature", "weight"});
             break;
         case tq:
-            add(tilt), add(ahead), add(transfer), add({"shrink"});
+            add(tilt), add(ahead), add(transfer);
             break;
         case block_tq:
             add(blocks), add(ahead), add(transfer), add({"proposer"});
@@ -214,14 +214,11 @@ setter_map method_setters(method_config& m, const std::filesystem::path& folder)
             {"anchor", one_of(m.on_policy, sides)},
             {"proposer", one_of(m.on_policy, sides)},
             {"race", one_of(m.decode.race, names::races)},
-            {"race_budget", into(m.decode.race_budget, count)},
             {"token_budget", into(m.decode.token_budget, number)},
             {"widen", into(m.decode.widen, flag)},
-            {"shrink", into(m.decode.shrink, flag)},
             {"horizon", into(m.rollout.horizon, count)},
             {"rollouts", into(m.rollout.rollouts, count)},
             {"rollout_temperature", into(m.rollout.sampling.temperature, number)},
-            {"noise", one_of(m.rollout.noise, names::noises)},
             {"transfer", one_of(m.transfer, transfers)},
             {"beta", into(m.beta, number)},
             {"weighting", one_of(m.weights.form, names::weightings)},

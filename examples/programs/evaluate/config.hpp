@@ -9,6 +9,8 @@
 #include <tq/tq.hpp>
 #include <vector>
 
+#include "../support/defaults.hpp"
+
 namespace evaluation {
 
 /// Ways to decode. The last five search with the reward, without look-ahead by a baseline.
@@ -51,8 +53,7 @@ struct method_config {
     std::string group;  ///< methods of one group differ in one number, which is swept
     method_kind kind = method_kind::tq;
     baseline_config baseline = {};
-    tq::decode_options decode = {
-        .alpha = 0.1, .top_k = 8, .select = tq::selection::argmax, .race = tq::race_mode::exact};
+    tq::decode_options decode = demo_defaults::decoding();
     tq::rollout_options rollout = {};
     tq::block_options block = {.select = tq::selection::argmax};
     transfer_kind transfer = transfer_kind::direct;

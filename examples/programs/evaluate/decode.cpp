@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <span>
+#include <tq/baselines/decoded_baseline.hpp>
 #include <tq/ext/json/json.hpp>
 #include <tq/rivals/rivals.hpp>
 #include <tq/tq.hpp>

@@ -127,7 +127,8 @@ void adapt_to_transfer(const CLI::App& app, arguments& args) {
 void add_decoding_options(CLI::App& app, arguments& args) {
     const auto choose = choices(app, "Decoding");
     app.add_option("-a,--alpha", args.decode.alpha,
-                   "strength of the tilt in units of the reward; (0, inf], inf = the plain model")
+                   "strength of the tilt in units of the reward; (0, inf], inf = no tilt: draws of "
+                   "the anchor, cut to --top-k")
         ->capture_default_str()
         ->group("Decoding");
     app.add_option("-k,--top-k", args.decode.top_k, "candidates per step; >= 1")
@@ -148,9 +149,6 @@ void add_decoding_options(CLI::App& app, arguments& args) {
                    "nucleus of the rollouts; (0, 1]")
         ->capture_default_str()
         ->group("Decoding");
-    choose("--rollout-noise", args.rollout.noise, names::noises,
-           "of sampled rollouts: [independent], coupled (shared by the candidates of a step) or "
-           "scenario (shared by all steps, so that rollouts are reused)");
     app.add_option("-t,--temperature", args.decode.temperature,
                    "temperature of the policy; 1 = as trained")
         ->capture_default_str()
@@ -158,16 +156,14 @@ void add_decoding_options(CLI::App& app, arguments& args) {
     choose(
         "--anchor", args.anchor, anchor_names,
         "which model is tilted: policy or baseline [baseline, if it has the policy's tokenizer]");
-    choose(
-        "--race", args.decode.race, names::races,
-        "exhaustive: every candidate's Q; [exact]: the same tokens without the rollouts that "
-        "cannot change them; confident, halving: for sampled rollouts; automatic: what fits each "
-        "step");
+    choose("--race", args.decode.race, names::races,
+           "exhaustive: every candidate's Q; [exact]: the same tokens without the rollouts that "
+           "cannot change them; confident: for many sampled rollouts");
     app.add_flag("--widen", args.decode.widen,
                  "race all tokens that can win, of the whole vocabulary, if they are top-k at most")
         ->group("Decoding");
     app.add_option("--token-budget", args.decode.token_budget,
-                   "of automatic: model tokens of look-ahead per emitted token; (0, inf]")
+                   "model tokens of look-ahead per emitted token, on average; (0, inf]")
         ->capture_default_str()
         ->group("Decoding");
     app.add_option(
@@ -178,12 +174,6 @@ void add_decoding_options(CLI::App& app, arguments& args) {
     app.add_option("--race-error", args.decode.race_error,
                    "of confident: probability, per step, that the best is dropped; (0, 1)")
         ->capture_default_str()
-        ->group("Decoding");
-    app.add_option("--race-budget", args.decode.race_budget, "of halving: rollouts per step; >= 1")
-        ->capture_default_str()
-        ->group("Decoding");
-    app.add_flag("--shrink", args.decode.shrink,
-                 "draw noisy Q towards their mean before the tilt; picks --race exhaustive")
         ->group("Decoding");
     choose("--select", args.decode.select, names::selections, "how TQ* picks: [argmax] or sample");
     choose("--others-select", args.others_select, names::selections,
@@ -199,7 +189,7 @@ void add_budget_options(CLI::App& app, arguments& args) {
     auto* step = app.add_option_function<double>(
         "--kl-per-step", [&](double nats) { args.decode.alpha_rule = tq::kl_per_step{nats}; },
         "choose alpha in every step so that TQ* is drawn this far from the anchor, in nats, the "
-        "cut to --top-k counted; goes with --race exhaustive --select sample");
+        "cut to --top-k counted; goes with --select sample");
     auto* whole = app.add_option_function<double>(
         "--kl-per-answer", [&](double nats) { args.decode.alpha_rule = tq::kl_per_answer{nats}; },
         "the same for a whole answer: each step gets an equal share of what is left");
@@ -210,10 +200,8 @@ void add_budget_options(CLI::App& app, arguments& args) {
     step->excludes(whole);
 }
 
-/// Shrinkage and budgets of divergence need every Q; budgets need draws too.
+/// Budgets of divergence need draws.
 void adapt_to_distribution(const CLI::App& app, arguments& args) {
-    if ((args.decode.alpha_rule || args.decode.shrink) && app.count("--race") == 0)
-        args.decode.race = tq::race_mode::exhaustive;
     if (!args.decode.alpha_rule) return;
     if (app.count("--select") == 0) args.decode.select = tq::selection::sample;
     if (args.decode.select == tq::selection::argmax)

@@ -7,6 +7,8 @@
 
 #include <tq/tq.hpp>
 
+#include "../support/defaults.hpp"
+
 /// A decoding that is shown beside the others.
 enum class method { plain, baseline, tq };
 
@@ -38,8 +40,7 @@ struct arguments {
 
     // decoding
     std::vector<method> methods = {method::plain, method::baseline, method::tq};
-    tq::decode_options decode = {
-        .alpha = 0.1, .top_k = 8, .select = tq::selection::argmax, .race = tq::race_mode::exact};
+    tq::decode_options decode = demo_defaults::decoding();
     tq::rollout_options rollout = {};
     ::anchor anchor = ::anchor::automatic;
     ::transfer transfer = ::transfer::direct;

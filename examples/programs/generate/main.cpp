@@ -195,7 +195,6 @@ void decode_all(models& models, const arguments& args, const tq::token_list& pro
     tq::decode_options frozen = args.decode;
     frozen.select = args.others_select;
     frozen.alpha_rule = {};
-    frozen.shrink = false;
     frozen.top_k = frozen.select == tq::selection::argmax ? 1 : tq::whole_vocabulary;
     tq::zero_value none;
     const auto run = [&](method method, auto&& value, timed<llama::language_model>& anchor,

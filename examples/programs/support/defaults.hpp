@@ -8,6 +8,7 @@
 #include <thread>
 
 #include <tq/core/error.hpp>
+#include <tq/decode/options.hpp>
 
 namespace demo_defaults {
 
@@ -72,6 +73,10 @@ namespace demo_defaults {
     return asset(("baseline_" + reward + "_dpo.gguf").c_str());
 }
 [[nodiscard]] inline std::string prompts() { return asset("prompts.test.jsonl"); }
+
+/// What programs and benchmarks decode with unless told otherwise: the library's defaults, and the mode of
+/// the tilt. docs/choosing.md says why.
+[[nodiscard]] inline tq::decode_options decoding() { return {.select = tq::selection::argmax}; }
 
 [[nodiscard]] inline std::size_t threads() {
     return std::max(1U, std::thread::hardware_concurrency());

@@ -50,7 +50,9 @@ concept estimator = requires(Estimator& estimator, std::span<const double> rewar
 
 /// An estimator whose Q is the mean of the rewards.
 template <class Estimator>
-concept piecewise_estimator = estimator<Estimator> && requires { requires Estimator::piecewise; };
+concept piecewise_estimator = estimator<Estimator> && requires {
+    requires Estimator::piecewise;
+};
 
 /// An estimator that wants its rollouts weighed.
 template <class Estimator>

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <limits>
+#include <string>
 
 #include "../core/names.hpp"
 
@@ -37,6 +38,7 @@ enum class weighting {
                                             {reference, "reference"},
                                             {unweighted, "unweighted"}}};
 }
+[[nodiscard]] inline std::string to_string(weighting value) { return word_of(value); }
 
 /// What the weights of one estimate are like, and what was made of them.
 struct weight_diagnostics {

@@ -43,7 +43,7 @@ void check_option(bool ok, std::string_view where, std::string_view field, const
     std::ostringstream text;
     text << where << ": " << field << " = ";
     if constexpr (named_enum<Value>)
-        text << to_string(value);
+        text << word_of(value);
     else
         text << value;
     text << ", must be " << range;

@@ -3,6 +3,7 @@
 
 #include <concepts>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <type_traits>
 
@@ -17,15 +18,18 @@ struct named {
     std::string_view name;  ///< its word
 };
 
-/// An enum with words: beside it stands `names_of(Enum)`, which returns an array of named<Enum>.
+/// An enum with words: beside it stand `names_of(Enum)`, which returns an array of named<Enum>, and
+/// `to_string(Enum)`.
 template <class Enum>
-concept named_enum = std::is_enum_v<Enum> && requires(Enum value) { names_of(value); };
+concept named_enum = std::is_enum_v<Enum> && requires(Enum value) {
+    names_of(value);
+};
 
 /// The word for a value; "?" for a number that is no value.
 template <named_enum Enum>
-[[nodiscard]] constexpr std::string_view to_string(Enum value) noexcept {
+[[nodiscard]] std::string word_of(Enum value) {
     for (const auto& [known, name] : names_of(value))
-        if (known == value) return name;
+        if (known == value) return std::string{name};
     return "?";
 }
 

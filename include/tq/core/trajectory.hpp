@@ -63,10 +63,10 @@ struct sampling_rule {
 
 /// One continuation that is wanted from a baseline.
 struct rollout_request {
-    token_view sequence;         ///< what to continue; not empty
-    std::size_t max_tokens = 0;  ///< the rollout's length at most; 0 = none, comes back as it is
-    token_view end_tokens;       ///< reaching one of them finishes the rollout
-    random_key key{};            ///< the token at position p of the sequence is drawn at index p
+    token_view sequence;          ///< what to continue; not empty
+    std::size_t max_tokens = 0;   ///< the rollout's length at most; 0 = none, comes back as it is
+    token_view end_tokens;        ///< reaching one of them finishes the rollout
+    random_key key{};             ///< the token at position p of the sequence is drawn at index p
     std::size_t prompt_size = 0;  ///< how much of `sequence` is the prompt; some completers care
     /// Also find trajectory::log_probability, for importance weights; false = no-op. Needs a law that
     /// gives every token a probability: temperature > 0, top_p = 1.

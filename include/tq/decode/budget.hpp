@@ -124,7 +124,7 @@ private:
     std::vector<detail::tilted_state> tilts;
     double width = 0, floor = 0;
     for (const tilted_distribution& state : states) {
-        tilts.emplace_back(state.log_prior, state.tilting_q());
+        tilts.emplace_back(state.log_prior, state.q);
         width = (std::max)(width, tilts.back().width());
         floor += tilts.back().floor();
     }
@@ -163,7 +163,7 @@ struct kl_per_step {
     /// An alpha_rule: the alpha that spends the budget in this step.
     [[nodiscard]] double operator()(const tilted_distribution& distribution,
                                     const decode_state& /*state*/) const {
-        const std::vector<double>& q = distribution.tilting_q();
+        const std::vector<double>& q = distribution.q;
         return detail::usable_alpha(alpha_for_budget(distribution.log_prior, q, nats),
                                     detail::tilted_state{distribution.log_prior, q}.width());
     }

@@ -40,15 +40,14 @@ namespace tq {
     const auto position = static_cast<double>(state.answer().size());
     const double length = position + static_cast<double>(state.tokens_left);
     const double open = std::pow((position + 1) / length, 1 / options.budget_front);
-    return (std::max)(0.0,
-                      options.token_budget * length * open - static_cast<double>(state.spent));
+    return (std::max)(0.0, options.token_budget * length * open - static_cast<double>(state.spent));
 }
 
 namespace detail {
 
 /// One candidate in the race.
 struct contender {
-    std::size_t index = 0;           // in the distribution
+    std::size_t index = 0;  // in the distribution
     token_id token = 0;
     double base = 0;                 // log prior + g
     double lowest = 0, highest = 0;  // bounds of its score

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <string>
 #include <string_view>
 
 #include "../core/error.hpp"
@@ -28,6 +29,7 @@ enum class selection {
     return std::array<named<selection>, 2>{
         {{selection::sample, "sample"}, {selection::argmax, "argmax"}}};
 }
+[[nodiscard]] inline std::string to_string(selection value) { return word_of(value); }
 
 /// How much work the candidates of a step are worth.
 enum class race_mode {
@@ -47,6 +49,7 @@ enum class race_mode {
                                             {race_mode::exact, "exact"},
                                             {race_mode::confident, "confident"}}};
 }
+[[nodiscard]] inline std::string to_string(race_mode value) { return word_of(value); }
 
 /// `top_k` that keeps the whole vocabulary.
 inline constexpr std::size_t whole_vocabulary = (std::numeric_limits<std::size_t>::max)();

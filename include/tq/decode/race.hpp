@@ -77,8 +77,7 @@ void ask(Value& value, std::span<const decode_state> states, std::vector<race_la
     std::vector<value_query> queries;
     for (std::size_t begin = 0, end = 0; begin < runs.size(); begin = end) {
         while (end < runs.size() && runs[end].lane == runs[begin].lane) ++end;
-        queries.push_back({states[runs[begin].lane],
-                           token_view{tokens}.subspan(begin, end - begin),
+        queries.push_back({states[runs[begin].lane], token_view{tokens}.subspan(begin, end - begin),
                            std::span{values}.subspan(begin, end - begin)});
     }
     value.evaluate(queries);

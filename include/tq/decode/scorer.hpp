@@ -117,8 +117,8 @@ public:
             check_option(distribution.alpha > 0, "alpha_rule", "alpha", distribution.alpha,
                          "in (0, inf]");
         }
-        distribution.log_z = tilt(distribution.log_prior, distribution.q, distribution.alpha,
-                                  distribution.log_p);
+        distribution.log_z =
+            tilt(distribution.log_prior, distribution.q, distribution.alpha, distribution.log_p);
         // It cannot be negative: the mass on the candidates is at most 1. Float logits can leave some
         // 1e-8 below.
         const auto divergence = [&](const std::vector<double>& from) {

@@ -9,10 +9,10 @@
 #include <vector>
 
 #include "../concepts/action_value.hpp"
+#include "../concepts/weight_diagnostics.hpp"
 #include "../core/error.hpp"
 #include "../core/model_tokens.hpp"
 #include "../core/token.hpp"
-#include "../concepts/weight_diagnostics.hpp"
 #include "options.hpp"
 
 namespace tq {

@@ -29,8 +29,8 @@ public:
     /// An input iterator; it moves only.
     class iterator {
     public:
-        using value_type = step_type;                     ///< a step
-        using difference_type = std::ptrdiff_t;           ///< signed
+        using value_type = step_type;                      ///< a step
+        using difference_type = std::ptrdiff_t;            ///< signed
         using iterator_concept = std::input_iterator_tag;  ///< a single pass
 
         explicit iterator(token_stream* stream) : stream_{stream} {}

@@ -7,13 +7,14 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
+#include <string>
 #include <span>
 #include <string_view>
 #include <vector>
 
+#include "../concepts/weight_diagnostics.hpp"
 #include "../core/bisect.hpp"
 #include "../core/error.hpp"
-#include "../concepts/weight_diagnostics.hpp"
 #include "pareto.hpp"
 
 namespace tq {
@@ -32,6 +33,7 @@ enum class collapse_action {
     return std::array<named<collapse_action>, 4>{
         {{warn, "warn"}, {widen, "widen"}, {unweighted, "unweighted"}, {refuse, "refuse"}}};
 }
+[[nodiscard]] inline std::string to_string(collapse_action value) { return word_of(value); }
 
 /// Options of estimates from weighted rollouts.
 struct weight_options {

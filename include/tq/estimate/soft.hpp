@@ -3,8 +3,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstddef>
 #include <concepts>
+#include <cstddef>
 #include <span>
 #include <type_traits>
 #include <utility>
@@ -35,8 +35,8 @@ struct soft_options {
 inline void validate(const soft_options& options, std::string_view where) {
     check_option(options.beta > 0 && std::isfinite(options.beta), where, "beta", options.beta,
                  "in (0, inf)");
-    check_option(options.weights.form != weighting::reference, where, "weights.form", options.weights.form,
-                 "another: the authors' program has no soft value");
+    check_option(options.weights.form != weighting::reference, where, "weights.form",
+                 options.weights.form, "another: the authors' program has no soft value");
     validate(options.weights, where);
 }
 
@@ -178,9 +178,8 @@ public:
     /// Throws invalid_option if an option is out of range.
     explicit soft(Weights&& weights, soft_transfer_options options = {})
         : weights_(std::forward<Weights>(weights)),
-          options_{.beta = weights_.beta(),
-                   .jackknife = options.jackknife,
-                   .weights = options.weights} {
+          options_{
+              .beta = weights_.beta(), .jackknife = options.jackknife, .weights = options.weights} {
         validate(options_, "soft_transfer");
     }
 

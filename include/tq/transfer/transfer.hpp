@@ -74,20 +74,19 @@ public:
     }
 
     /// Models piecewise_value: 1 where no rollout is needed.
-    [[nodiscard]] std::size_t rollouts(const decode_state& state, token_id candidate) const
-        requires piecewise {
+    [[nodiscard]] std::size_t rollouts(const decode_state& state,
+                                       token_id candidate) const requires piecewise {
         return look_.rollouts(state, candidate);
     }
     /// Models piecewise_value: all rollouts asked for run together. Without progress they are judged
     /// in one call, with it as they end, in batches.
-    void sample(std::span<rollout_query> queries, const rollout_progress& progress = {})
-        requires piecewise {
+    void sample(std::span<rollout_query> queries,
+                const rollout_progress& progress = {}) requires piecewise {
         look_.run(queries, progress);
     }
     /// Models piecewise_value.
     [[nodiscard]] value_estimate combine(const decode_state& state, token_id candidate,
-                                         std::span<const double> rewards) const
-        requires piecewise {
+                                         std::span<const double> rewards) const requires piecewise {
         return estimate(state, candidate, rewards, {});
     }
 
@@ -133,8 +132,8 @@ private:
 
     [[nodiscard]] static constexpr bool needs_log_probabilities() {
         if constexpr (weighted)
-            return std::remove_cvref_t<decltype(std::declval<estimator_type&>()
-                                                    .weights())>::needs_log_probabilities;
+            return std::remove_cvref_t<
+                decltype(std::declval<estimator_type&>().weights())>::needs_log_probabilities;
         else
             return false;
     }

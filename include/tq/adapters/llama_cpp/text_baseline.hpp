@@ -14,7 +14,7 @@
 #include "../../concepts/baseline.hpp"
 #include "../../core/error.hpp"
 #include "../../core/trajectory.hpp"
-#include "../../rollout/draw.hpp"
+#include "../../kernels/sample.hpp"
 #include "../../rollout/engine.hpp"
 #include "model_file.hpp"
 #include "pieces.hpp"
@@ -144,7 +144,7 @@ private:
 
     /// Draws tokens until every answer's end is there again.
     void heal(std::vector<continuation>& all, sampling_rule rule) {
-        token_draw draw{rule};
+        row_sampler draw{rule};
         for (;;) {
             std::vector<continuation*> open;
             for (continuation& c : all)
@@ -160,14 +160,14 @@ private:
     }
 
     /// One token that begins with the known bytes, or the first of those that spelled them.
-    void draw_known(continuation& c, logits_view row, token_draw& draw) {
+    void draw_known(continuation& c, logits_view row, row_sampler& draw) {
         masked_.assign(row.size(), -std::numeric_limits<float>::infinity());
         const auto allow = [&](token_id token) {
             masked_[static_cast<std::size_t>(token)] = row[static_cast<std::size_t>(token)];
         };
         for (const token_id token : pieces_.beginning_with(c.known)) allow(token);
         allow(c.dropped.front());
-        token_id token = draw(masked_, c.request->key, c.tokens.size());
+        token_id token = draw(masked_, c.request->key.uniform(c.tokens.size()));
         if (token == no_token) token = c.dropped.front();  // the model forbids them all
         c.tokens.push_back(token);
         const std::string_view piece = pieces_.piece(token);

@@ -14,7 +14,7 @@ namespace tq {
 /// Enums are written as their words, and read from them; others throw invalid_option.
 template <named_enum Enum>
 void to_json(nlohmann::json& json, Enum value) {
-    json = std::string{to_string(value)};
+    json = word_of(value);
 }
 template <named_enum Enum>
 void from_json(const nlohmann::json& json, Enum& value) {
@@ -62,9 +62,13 @@ inline void to_json(nlohmann::json& json, const model_tokens& tokens) {
 }
 
 inline void to_json(nlohmann::json& json, const race_report& race) {
-    json = {{"mode", race.mode},         {"halved", race.halved},     {"contenders", race.contenders},
-            {"starters", race.starters}, {"rounds", race.rounds},
-            {"rollouts", race.rollouts}, {"token_budget", race.token_budget}};
+    json = {{"mode", race.mode},
+            {"halved", race.halved},
+            {"contenders", race.contenders},
+            {"starters", race.starters},
+            {"rounds", race.rounds},
+            {"rollouts", race.rollouts},
+            {"token_budget", race.token_budget}};
 }
 
 inline void to_json(nlohmann::json& json, const step& step) {
@@ -96,9 +100,12 @@ inline void to_json(nlohmann::json& json, const decode_options& options) {
 }
 
 inline void to_json(nlohmann::json& json, const rollout_options& options) {
-    json = {{"horizon", options.horizon},     {"rollouts", options.rollouts},
-            {"in_flight", options.in_flight}, {"reuse", options.reuse},
-            {"temperature", options.sampling.temperature}, {"top_p", options.sampling.top_p}};
+    json = {{"horizon", options.horizon},
+            {"rollouts", options.rollouts},
+            {"in_flight", options.in_flight},
+            {"reuse", options.reuse},
+            {"temperature", options.sampling.temperature},
+            {"top_p", options.sampling.top_p}};
 }
 
 }  // namespace tq
