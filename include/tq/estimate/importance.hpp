@@ -11,6 +11,7 @@
 
 #include "../concepts/action_value.hpp"
 #include "../core/error.hpp"
+#include "../kernels/moments.hpp"
 #include "mean.hpp"
 #include "normalise.hpp"
 
@@ -35,22 +36,11 @@ namespace detail {
 /// sum share r and its delta-method error; rollouts with share 0 are not read.
 [[nodiscard]] inline value_estimate weighted_mean(std::span<const double> rewards,
                                                   std::span<const double> shares) noexcept {
-    value_estimate result{.q = 0, .standard_error = infinity, .rollouts = rewards.size()};
-    std::size_t positive = 0;
-    for (std::size_t i = 0; i < rewards.size(); ++i)
-        if (shares[i] > 0) {
-            result.q += shares[i] * rewards[i];
-            ++positive;
-        }
-    if (positive < 2 || !std::isfinite(result.q)) return result;
-    double squares = 0;
-    for (std::size_t i = 0; i < rewards.size(); ++i)
-        if (shares[i] > 0) {
-            const double part = shares[i] * (rewards[i] - result.q);
-            squares += part * part;
-        }
-    const auto n = static_cast<double>(positive);
-    result.standard_error = std::sqrt(n / (n - 1) * squares);
+    const moments found = moments_of(rewards, shares);
+    value_estimate result{.q = found.mean, .standard_error = infinity, .rollouts = rewards.size()};
+    if (found.positive < 2 || !std::isfinite(result.q)) return result;
+    const auto n = static_cast<double>(found.positive);
+    result.standard_error = std::sqrt(n / (n - 1) * found.squares);
     return result;
 }
 

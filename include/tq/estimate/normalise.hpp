@@ -13,6 +13,7 @@
 #include "../core/bisect.hpp"
 #include "../core/error.hpp"
 #include "../core/weight_diagnostics.hpp"
+#include "../kernels/moments.hpp"
 #include "pareto.hpp"
 
 namespace tq {
@@ -102,34 +103,21 @@ inline constexpr double infinity = std::numeric_limits<double>::infinity();
            static_cast<std::size_t>(std::ranges::count(log_weights, -infinity));
 }
 
-/// w^power over its sum, 0^0 being 0; equal shares if no weight is positive. Weights of +inf share all.
+/// shares_of, in a vector.
 [[nodiscard]] inline std::vector<double> shares_of(std::span<const double> log_weights,
                                                    double power) {
-    std::vector<double> shares(log_weights.size(), 1.0);
-    if (shares.empty()) return shares;
-    const double top = *std::ranges::max_element(log_weights);
-    double sum = 0;
-    for (std::size_t i = 0; i < shares.size(); ++i) {
-        if (log_weights[i] != top && power != 0)
-            shares[i] = std::exp(power * (log_weights[i] - top));
-        if (log_weights[i] == -infinity && top != -infinity) shares[i] = 0;
-        sum += shares[i];
-    }
-    for (double& share : shares) share /= sum;
+    std::vector<double> shares(log_weights.size());
+    tq::shares_of(log_weights, power, shares);
     return shares;
-}
-
-[[nodiscard]] inline double ess_of(std::span<const double> shares) noexcept {
-    double squares = 0;
-    for (const double share : shares) squares += share * share;
-    return squares > 0 ? 1 / squares : 0;
 }
 
 /// The largest power in [0, 1] whose weights have an effective sample size of at least `floor`. The size
 /// falls as the power grows, for log sum w^p is convex in p.
 [[nodiscard]] inline double tempering_power(std::span<const double> log_weights, double floor) {
+    std::vector<double> shares(log_weights.size());
     const auto enough = [&](double power) {
-        return ess_of(shares_of(log_weights, power)) >= floor;
+        tq::shares_of(log_weights, power, shares);
+        return effective_size(shares) >= floor;
     };
     return enough(1) ? 1 : bisect(0, 1, 40, enough).yes;
 }
@@ -168,7 +156,7 @@ inline void clip(std::span<double> log_weights, const weight_options& options) {
     if (result.collapsed) return result;
     const std::vector<double> shares = detail::shares_of(log_weights, 1);
     result.positive = detail::positive_count(log_weights);
-    result.ess = detail::ess_of(shares);
+    result.ess = effective_size(shares);
     result.max_share = *std::ranges::max_element(shares);
     const double enough =
         (std::min)(1 + options.collapse_share * (n - 1), options.collapse_ess) * (1 - 1e-12);

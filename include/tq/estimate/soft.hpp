@@ -9,6 +9,7 @@
 
 #include "../concepts/action_value.hpp"
 #include "../core/error.hpp"
+#include "../kernels/moments.hpp"
 #include "importance.hpp"
 #include "mean.hpp"
 #include "normalise.hpp"
@@ -72,15 +73,12 @@ struct positive_weights {
     result.q = std::isinf(top) ? top : top + value(n, m, 0);
     if (std::isinf(top) || largest > 1 - 1e-12) return result;  // one rollout is all there is
 
-    double squares = 0, left_out = 0;
-    for (const double share : shares) {
-        squares += (share - 1 / m) * (share - 1 / m);
-        left_out += value(n - 1, m - 1, std::log1p(-share));
-    }
+    const double squares = moments_of(shares).squares;  // around their mean, 1 / m
     result.standard_error =
         std::sqrt(n / (n - 1) * squares / power / power + positive.log_share_variance());
     if (!jackknife) return result;
-    left_out += (n - m) * value(n - 1, m, 0);
+    double left_out = (n - m) * value(n - 1, m, 0);
+    for (const double share : shares) left_out += value(n - 1, m - 1, std::log1p(-share));
     result.q = top + n * (result.q - top) - (n - 1) * left_out / n;
     return result;
 }

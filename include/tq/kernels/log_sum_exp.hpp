@@ -166,7 +166,7 @@ template <class Real>
 /// log sum_i exp(x_i / temperature).
 ///
 /// float: one read; 2,048 exponentials at a time are summed in float, those sums in double.
-/// double: the largest entry is taken out first, then Eigen's exponentials in blocks of 256.
+/// double: the largest entry is taken out first, then Eigen's exponentials are summed, 256 at a time.
 ///
 /// shapes: x [n]; temperature > 0 and finite
 /// edges:  empty or all -inf -> -inf; any NaN -> NaN; otherwise any +inf -> +inf
@@ -180,15 +180,9 @@ template <class Real>
     if constexpr (std::is_same_v<Real, float>) {
         return kernel_detail::fast_log_sum_exp(x, temperature);
     } else {
-        const Real top = kernel_detail::max_or_nan(x);
+        const double top = kernel_detail::max_or_nan(x);
         if (!std::isfinite(top)) return top / temperature;
-        double sum = 0;
-        constexpr std::size_t at_once = 256;
-        for (std::size_t i = 0; i < x.size(); i += at_once) {
-            const auto part = x.subspan(i, (std::min)(at_once, x.size() - i));
-            sum += ((kernel_detail::as_eigen(part) - top) / temperature).exp().sum();
-        }
-        return top / temperature + std::log(sum);
+        return top / temperature + std::log(kernel_detail::sum_of_exp(x, top, temperature));
     }
 }
 
