@@ -26,6 +26,8 @@ inline constexpr error_bound error_bounds[] = {
     {"moments_of", "mean", 1e-14},
     {"moments_of", "squares", 1e-13},
     {"shares_of", "share", 1e-14},
+    {"project", "relative, per entry", 1.2e-16},
+    {"cosine", "absolute", 1e-15},
 };
 
 consteval double bound_of(std::string_view kernel, std::string_view instance) {
