@@ -47,7 +47,7 @@ namespace detail {
 /// sum exp(log w) r / n, with the largest weight taken out so that only the result can overflow.
 [[nodiscard]] inline value_estimate plain_mean(std::span<const double> rewards,
                                                std::span<const double> log_weights) {
-    const double top = *std::ranges::max_element(log_weights);
+    const double top = largest_of(log_weights);
     if (top == -infinity) return {.q = 0, .standard_error = infinity, .rollouts = rewards.size()};
     std::vector<double> products;
     for (std::size_t i = 0; i < rewards.size(); ++i)

@@ -99,8 +99,9 @@ inline constexpr double infinity = std::numeric_limits<double>::infinity();
 
 /// How many weights are not 0.
 [[nodiscard]] inline std::size_t positive_count(std::span<const double> log_weights) noexcept {
-    return log_weights.size() -
-           static_cast<std::size_t>(std::ranges::count(log_weights, -infinity));
+    std::size_t count = 0;
+    for (const double value : log_weights) count += value != -infinity;
+    return count;
 }
 
 /// shares_of, in a vector.
@@ -157,7 +158,7 @@ inline void clip(std::span<double> log_weights, const weight_options& options) {
     const std::vector<double> shares = detail::shares_of(log_weights, 1);
     result.positive = detail::positive_count(log_weights);
     result.ess = effective_size(shares);
-    result.max_share = *std::ranges::max_element(shares);
+    result.max_share = detail::largest_of(shares);
     const double enough =
         (std::min)(1 + options.collapse_share * (n - 1), options.collapse_ess) * (1 - 1e-12);
     result.collapsed =

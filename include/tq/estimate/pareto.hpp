@@ -58,6 +58,19 @@ enum class tail_verdict {
 
 namespace detail {
 
+[[nodiscard]] inline bool any_nan(std::span<const double> x) noexcept {
+    for (const double value : x)
+        if (std::isnan(value)) return true;
+    return false;
+}
+
+/// -inf if there is none; no NaN.
+[[nodiscard]] inline double largest_of(std::span<const double> x) noexcept {
+    double largest = -std::numeric_limits<double>::infinity();
+    for (const double value : x) largest = (std::max)(largest, value);
+    return largest;
+}
+
 /// mean log(1 - b x): the shape of a fit whose k / sigma is -b.
 [[nodiscard]] inline double pareto_shape(std::span<const double> x, double b) noexcept {
     double sum = 0;
@@ -94,7 +107,7 @@ namespace detail {
     std::vector<double> likelihood(grid);
     for (std::size_t j = 0; j < grid; ++j)
         likelihood[j] = detail::pareto_log_likelihood(excesses, b_at(j));
-    const double top = *std::ranges::max_element(likelihood);
+    const double top = detail::largest_of(likelihood);
     if (std::isinf(top)) return {};
     double b = 0, total = 0;
     for (std::size_t j = 0; j < grid; ++j) {
@@ -109,10 +122,6 @@ namespace detail {
 }
 
 namespace detail {
-
-[[nodiscard]] inline bool any_nan(std::span<const double> x) noexcept {
-    return std::ranges::any_of(x, [](double value) { return std::isnan(value); });
-}
 
 /// The largest weights, as excesses over the next smaller one.
 struct weight_tail {

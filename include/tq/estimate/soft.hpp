@@ -64,8 +64,8 @@ struct positive_weights {
     value_estimate result = no_value(log_weights.size());
     if (positive.logs.empty()) return result;
     const std::vector<double> shares = shares_of(positive.logs, power);
-    const double top = *std::ranges::max_element(positive.logs);
-    const double largest = *std::ranges::max_element(shares);  // = 1 / sum exp(power (log w - top))
+    const double top = largest_of(positive.logs);
+    const double largest = largest_of(shares);  // = 1 / sum exp(power (log w - top))
     const double n = positive.n, m = positive.m();
     const auto value = [&](double size, double kept, double log_factor) {
         return std::log(kept / size) + (log_factor - std::log(largest) - std::log(kept)) / power;
@@ -88,7 +88,7 @@ struct positive_weights {
     const positive_weights positive{log_weights};
     value_estimate result = no_value(log_weights.size());
     if (positive.logs.empty()) return result;
-    const double top = *std::ranges::max_element(positive.logs);
+    const double top = largest_of(positive.logs);
     if (std::isinf(top)) result.q = top;
     if (std::isinf(top)) return result;
     const value_estimate mean = mean_estimate(positive.logs);
