@@ -100,12 +100,12 @@ public:
     explicit bench(const json& reference)
         : options_(reference.at("settings")),
           answers_(reference.at("answers")),
-          weights_{demo_defaults::model()},
-          model_{weights_, context(demo_defaults::baseline_lora())},
-          reward_{weights_, demo_defaults::reward_head(), context({})},
-          scorer_{weights_, demo_defaults::reward_head(), {.threads = options_.threads}} {
+          file_{demo_defaults::model()},
+          model_{file_, context(demo_defaults::baseline_lora())},
+          reward_{file_, demo_defaults::reward_head(), context({})},
+          scorer_{file_, demo_defaults::reward_head(), {.threads = options_.threads}} {
         for (const json& answer : answers_)
-            prompts_.push_back(weights_.chat_prompt(answer.at("prompt").get<std::string>()));
+            prompts_.push_back(file_.chat_prompt(answer.at("prompt").get<std::string>()));
     }
 
     [[nodiscard]] const settings& options() const noexcept { return options_; }
@@ -218,7 +218,7 @@ private:
     /// The reference's reward of its own text, against the scorer's.
     void check_reward(const json& answer) {
         const tq::token_list text =
-            weights_.tokenize(answer.at("text").get<std::string>(), {.parse_special = true});
+            file_.tokenize(answer.at("text").get<std::string>(), {.parse_special = true});
         const tq::answer_view judged{.prompt = {}, .answer = text};
         double ours = 0;
         const double theirs = answer.at("reward");
@@ -263,7 +263,7 @@ private:
 
     settings options_;
     json answers_;
-    llama::model weights_;
+    llama::model_file file_;
     llama::language_model model_;
     llama::reward_head reward_, scorer_;
     std::vector<tq::token_list> prompts_;

@@ -49,16 +49,15 @@ struct outcome {
 struct bench {
     explicit bench(const settings& chosen)
         : options{chosen},
-          weights{demo_defaults::model()},
-          policy{weights, context({})},
-          baseline{weights, context(options.lora)},
-          reward{weights, demo_defaults::reward_head(), context({})},
-          fresh_reward{
-              weights, demo_defaults::reward_head(), {.threads = demo_defaults::threads()}} {
-        std::ifstream file{options.prompts};
-        for (std::string line; prompts.size() < options.limit && std::getline(file, line);)
+          file{demo_defaults::model()},
+          policy{file, context({})},
+          baseline{file, context(options.lora)},
+          reward{file, demo_defaults::reward_head(), context({})},
+          fresh_reward{file, demo_defaults::reward_head(), {.threads = demo_defaults::threads()}} {
+        std::ifstream stream{options.prompts};
+        for (std::string line; prompts.size() < options.limit && std::getline(stream, line);)
             prompts.push_back(
-                weights.chat_prompt(nlohmann::json::parse(line)["prompt"].get<std::string>()));
+                file.chat_prompt(nlohmann::json::parse(line)["prompt"].get<std::string>()));
         if (prompts.size() < options.limit)
             throw tq::invalid_option{fmt::format("demo: {} has only {} prompts, {} are wanted",
                                                  options.prompts, prompts.size(), options.limit)};
@@ -132,7 +131,7 @@ struct bench {
     }
 
     const settings& options;
-    llama::model weights;
+    llama::model_file file;
     llama::language_model policy, baseline;
     llama::reward_head reward, fresh_reward;
     std::vector<tq::token_list> prompts;

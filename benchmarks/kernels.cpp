@@ -88,15 +88,14 @@ row_store synthetic(std::size_t vocabulary, std::size_t count) {
 
 /// Rows of the real model while it answers the demo's prompts.
 row_store recorded(std::size_t count) {
-    const tq::llama_cpp::model weights{demo_defaults::model()};
-    tq::llama_cpp::language_model model{weights, {.threads = demo_defaults::threads()}};
-    row_store rows{weights.vocab_size(), {}};
-    std::ifstream file{demo_defaults::prompts()};
+    const tq::llama_cpp::model_file file{demo_defaults::model()};
+    tq::llama_cpp::language_model model{file, {.threads = demo_defaults::threads()}};
+    row_store rows{file.vocab_size(), {}};
+    std::ifstream stream{demo_defaults::prompts()};
     tq::row_sampler sampler{{.temperature = 0.8, .top_p = 1}};
     const tq::random_key key{1};
-    for (std::string line; rows.count() < count && std::getline(file, line);) {
-        auto sequence =
-            weights.chat_prompt(nlohmann::json::parse(line)["prompt"].get<std::string>());
+    for (std::string line; rows.count() < count && std::getline(stream, line);) {
+        auto sequence = file.chat_prompt(nlohmann::json::parse(line)["prompt"].get<std::string>());
         for (std::size_t i = 0; i < 16 && rows.count() < count; ++i) {
             const tq::token_view view{sequence};
             const tq::logits_view row = model.next_logits({&view, 1})[0];

@@ -213,18 +213,18 @@ void run_growth(const settings& options, nlohmann::json& json) {
 }
 
 void run_real(const settings& options, const std::vector<double>& strengths, nlohmann::json& json) {
-    const llama::model weights{demo_defaults::model()};
+    const llama::model_file file{demo_defaults::model()};
     const llama::language_model_options context{
         .context = 8192, .max_sequences = 64, .threads = demo_defaults::threads()};
     llama::language_model_options aligned = context;
     aligned.lora = demo_defaults::baseline_lora();
-    llama::language_model policy{weights, context}, baseline{weights, aligned};
-    llama::reward_head reward{weights, demo_defaults::reward_head(), context};
-    std::ifstream file{demo_defaults::prompts()};
+    llama::language_model policy{file, context}, baseline{file, aligned};
+    llama::reward_head reward{file, demo_defaults::reward_head(), context};
+    std::ifstream stream{demo_defaults::prompts()};
     std::vector<tq::token_list> prompts;
-    for (std::string line; prompts.size() < options.prompts && std::getline(file, line);)
+    for (std::string line; prompts.size() < options.prompts && std::getline(stream, line);)
         prompts.push_back(
-            weights.chat_prompt(nlohmann::json::parse(line)["prompt"].get<std::string>()));
+            file.chat_prompt(nlohmann::json::parse(line)["prompt"].get<std::string>()));
     const auto cost = [&] {
         return policy.tokens_decoded() + baseline.tokens_decoded() + reward.tokens_decoded();
     };

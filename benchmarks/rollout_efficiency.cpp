@@ -119,23 +119,23 @@ class bench {
 public:
     explicit bench(const settings& options)
         : options_{options},
-          weights_{demo_defaults::model()},
-          policy_{weights_, context({})},
-          plain_{weights_, context({})},
-          adapted_{weights_, context(demo_defaults::baseline_lora())},
-          reward_{weights_, demo_defaults::reward_head(), context({})} {
+          file_{demo_defaults::model()},
+          policy_{file_, context({})},
+          plain_{file_, context({})},
+          adapted_{file_, context(demo_defaults::baseline_lora())},
+          reward_{file_, demo_defaults::reward_head(), context({})} {
         tq::check_option(options.width() <= plain_.max_batch(), "options", "prompts * top_k",
                          options.width(),
                          "at most " + std::to_string(plain_.max_batch()) +
                              ", else rollouts wait for each other");
-        std::ifstream file{demo_defaults::prompts()};
-        for (std::string line; prompts_.size() < options.prompts && std::getline(file, line);)
+        std::ifstream stream{demo_defaults::prompts()};
+        for (std::string line; prompts_.size() < options.prompts && std::getline(stream, line);)
             prompts_.push_back(
-                weights_.chat_prompt(nlohmann::json::parse(line)["prompt"].get<std::string>()));
+                file_.chat_prompt(nlohmann::json::parse(line)["prompt"].get<std::string>()));
         expect("prompts in " + demo_defaults::prompts(), prompts_.size(), options.prompts);
     }
 
-    [[nodiscard]] const std::string& model_path() const { return weights_.path(); }
+    [[nodiscard]] const std::string& model_path() const { return file_.path(); }
     [[nodiscard]] llama::language_model& plain() { return plain_; }
     [[nodiscard]] llama::language_model& adapted() { return adapted_; }
 
@@ -228,7 +228,7 @@ private:
     }
 
     const settings& options_;
-    llama::model weights_;
+    llama::model_file file_;
     llama::language_model policy_, plain_, adapted_;
     llama::reward_head reward_;
     std::vector<tq::token_list> prompts_;

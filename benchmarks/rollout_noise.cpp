@@ -45,24 +45,24 @@ class bench {
 public:
     explicit bench(const settings& chosen)
         : options_{chosen},
-          weights_{demo_defaults::model()},
-          baseline_{weights_,
+          file_{demo_defaults::model()},
+          baseline_{file_,
                     {.lora = demo_defaults::baseline_lora(),
                      .context = 16384,
                      .max_sequences = 128,
                      .threads = demo_defaults::threads()}},
-          reward_{weights_,
+          reward_{file_,
                   demo_defaults::reward_head(),
                   {.context = 16384, .max_sequences = 128, .threads = demo_defaults::threads()}} {}
 
     /// One state for each prompt: the prompt and the first tokens of a sampled answer.
     std::vector<measured_state> measure() {
-        std::ifstream file{options_.prompts};
+        std::ifstream stream{options_.prompts};
         std::vector<measured_state> result;
-        for (std::string line; result.size() < options_.states && std::getline(file, line);) {
+        for (std::string line; result.size() < options_.states && std::getline(stream, line);) {
             fmt::print(stderr, "\r\033[Kstate {}/{}", result.size() + 1, options_.states);
             const tq::token_list prompt =
-                weights_.chat_prompt(nlohmann::json::parse(line)["prompt"].get<std::string>());
+                file_.chat_prompt(nlohmann::json::parse(line)["prompt"].get<std::string>());
             result.push_back(measure(prompt, result.size()));
         }
         fmt::print(stderr, "\r\033[K");
@@ -127,7 +127,7 @@ private:
     }
 
     settings options_;
-    llama::model weights_;
+    llama::model_file file_;
     llama::language_model baseline_;
     llama::reward_head reward_;
 };

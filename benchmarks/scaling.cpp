@@ -84,10 +84,10 @@ private:
 
 /// Policy, baseline and reward, each with a context of its own.
 struct models {
-    models(const llama::model& weights, const settings& options)
-        : policy{weights, context(options, {})},
-          baseline{weights, context(options, demo_defaults::baseline_lora())},
-          reward{weights, demo_defaults::reward_head(), context(options, {})} {}
+    models(const llama::model_file& file, const settings& options)
+        : policy{file, context(options, {})},
+          baseline{file, context(options, demo_defaults::baseline_lora())},
+          reward{file, demo_defaults::reward_head(), context(options, {})} {}
 
     static llama::language_model_options context(const settings& options, const std::string& lora) {
         return {.lora = lora,
@@ -104,21 +104,21 @@ struct models {
 };
 
 /// What one KV cache takes by its options, in MB.
-double stated_kv_mb(const llama::model& weights, const settings& options) {
-    const llama_model* model = weights.handle();
+double stated_kv_mb(const llama::model_file& file, const settings& options) {
+    const llama_model* model = file.handle();
     const double cells = static_cast<double>((options.context + 255) / 256 * 256);  // as llama.cpp
     const double head = static_cast<double>(llama_model_n_embd(model)) / llama_model_n_head(model);
     return cells * llama_model_n_layer(model) * llama_model_n_head_kv(model) * head * 2 * 2 /
            megabyte;
 }
 
-std::vector<tq::token_list> read_prompts(const llama::model& weights) {
+std::vector<tq::token_list> read_prompts(const llama::model_file& file) {
     std::vector<tq::token_list> prompts;
     for (const char* name : {"prompts.test.jsonl", "prompts.train.jsonl"}) {
-        std::ifstream file{demo_defaults::asset(name)};
-        for (std::string line; std::getline(file, line);)
+        std::ifstream stream{demo_defaults::asset(name)};
+        for (std::string line; std::getline(stream, line);)
             prompts.push_back(
-                weights.chat_prompt(nlohmann::json::parse(line)["prompt"].get<std::string>()));
+                file.chat_prompt(nlohmann::json::parse(line)["prompt"].get<std::string>()));
     }
     if (prompts.empty()) fail("no prompts in " + demo_defaults::asset(""));
     return prompts;
@@ -145,11 +145,11 @@ struct outcome {
     }
 };
 
-outcome decode(const settings& options, const llama::model& weights,
+outcome decode(const settings& options, const llama::model_file& file,
                const std::vector<tq::token_list>& prompts) {
     malloc_trim(0);  // what earlier objects freed does not count
     outcome result{.prompts = prompts.size(), .before_mb = resident_mb()};
-    models models{weights, options};
+    models models{file, options};
     tq::direct_transfer q{models.baseline, models.reward, {.horizon = options.tokens}};
     tq::decoder decoder{
         models.policy,
@@ -208,9 +208,9 @@ void print_row(const outcome& result, double kv_mb, double rest_mb) {
     std::fflush(stdout);
 }
 
-void run_counts(const settings& options, const llama::model& weights,
+void run_counts(const settings& options, const llama::model_file& file,
                 const std::vector<tq::token_list>& prompts, nlohmann::json& json) {
-    const double kv_mb = 3 * stated_kv_mb(weights, options);
+    const double kv_mb = 3 * stated_kv_mb(file, options);
     json["kv_mb"] = kv_mb;
     fmt::print(
         "{} tokens each; 3 contexts of {} cells. Memory in MB: before the contexts + stated size "
@@ -221,7 +221,7 @@ void run_counts(const settings& options, const llama::model& weights,
     likeness like;
     std::vector<outcome> outcomes;
     for (const std::size_t count : options.counts) {
-        outcomes.push_back(decode(options, weights, take(prompts, 0, count)));
+        outcomes.push_back(decode(options, file, take(prompts, 0, count)));
         const outcome& result = outcomes.back();
         if (outcomes.size() > 1) like.add(outcomes[outcomes.size() - 2], result);
         const double rest_mb = result.peak_mb - result.before_mb - kv_mb;
@@ -246,10 +246,10 @@ void run_counts(const settings& options, const llama::model& weights,
 }
 
 /// Emits tokens from the same objects, and watches the memory.
-void run_growth(const settings& options, const llama::model& weights,
+void run_growth(const settings& options, const llama::model_file& file,
                 const std::vector<tq::token_list>& prompts, nlohmann::json& json) {
     constexpr std::size_t length = 64, horizon = 2;
-    models models{weights, options};
+    models models{file, options};
     tq::direct_transfer q{models.baseline, models.reward, {.horizon = horizon}};
     tq::decoder decoder{models.policy, q, {.alpha = 2, .top_k = 4, .race = tq::race_mode::exact}};
     fmt::print("\n{} tokens, {} prompts at once, one generation after another; resident MB:\n",
@@ -291,11 +291,11 @@ void run(const settings& options) {
                      "options", "tokens", options.tokens, ">= 1, as every other number");
     tq::check_option(options.emitted > options.warm_up, "options", "emitted", options.emitted,
                      "more than the warm-up's " + std::to_string(options.warm_up));
-    const llama::model weights{demo_defaults::model()};
-    const std::vector<tq::token_list> prompts = read_prompts(weights);
+    const llama::model_file file{demo_defaults::model()};
+    const std::vector<tq::token_list> prompts = read_prompts(file);
     nlohmann::json json{{"tokens", options.tokens}, {"threads", options.threads}};
-    run_counts(options, weights, prompts, json);
-    run_growth(options, weights, prompts, json);
+    run_counts(options, file, prompts, json);
+    run_growth(options, file, prompts, json);
     fmt::print("\n{}\n", json.dump());
 }
 

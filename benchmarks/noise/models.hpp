@@ -17,11 +17,11 @@ namespace noise {
 
 struct models {
     explicit models(std::size_t threads)
-        : weights{demo_defaults::model()},
-          policy{weights, context({}, threads)},
-          baseline{weights, context(demo_defaults::baseline_lora(), threads)},
-          reward{weights, demo_defaults::reward_head(), context({}, threads)},
-          judge{weights, demo_defaults::reward_head(), {.threads = threads}} {}
+        : file{demo_defaults::model()},
+          policy{file, context({}, threads)},
+          baseline{file, context(demo_defaults::baseline_lora(), threads)},
+          reward{file, demo_defaults::reward_head(), context({}, threads)},
+          judge{file, demo_defaults::reward_head(), {.threads = threads}} {}
 
     [[nodiscard]] static tq::llama_cpp::language_model_options context(const std::string& lora,
                                                                        std::size_t threads) {
@@ -31,11 +31,11 @@ struct models {
     /// The first prompts of a file of JSON lines. Throws invalid_option if there are fewer.
     [[nodiscard]] std::vector<tq::token_list> prompts(const std::string& path,
                                                       std::size_t count) const {
-        std::ifstream file{path};
+        std::ifstream stream{path};
         std::vector<tq::token_list> result;
-        for (std::string line; result.size() < count && std::getline(file, line);)
+        for (std::string line; result.size() < count && std::getline(stream, line);)
             result.push_back(
-                weights.chat_prompt(nlohmann::json::parse(line)["prompt"].get<std::string>()));
+                file.chat_prompt(nlohmann::json::parse(line)["prompt"].get<std::string>()));
         if (result.size() < count)
             throw tq::invalid_option{fmt::format("noise: {} has only {} prompts, {} are wanted",
                                                  path, result.size(), count)};
@@ -52,7 +52,7 @@ struct models {
         return policy.tokens_decoded() + baseline.tokens_decoded() + reward.tokens_decoded();
     }
 
-    tq::llama_cpp::model weights;
+    tq::llama_cpp::model_file file;
     tq::llama_cpp::language_model policy, baseline;
     tq::llama_cpp::reward_head reward, judge;  // judge: of final answers, not counted
 };

@@ -29,20 +29,20 @@ int main() try {
     const std::string assets = TQSTAR_ASSETS_DIR;
     tq::llama_cpp::set_log({});
     llama_model* loaded = llama_model_load_from_file(path, llama_model_default_params());
-    const auto weights = tq::llama_cpp::model::borrowed(loaded);
-    const tq::token_list prompt = weights.chat_prompt("Tell me about your day.");
+    const auto file = tq::llama_cpp::model_file::borrowed(loaded);
+    const tq::token_list prompt = file.chat_prompt("Tell me about your day.");
 
-    tq::llama_cpp::reward_head reward{weights, assets + "/valence_head.safetensors"};
+    tq::llama_cpp::reward_head reward{file, assets + "/valence_head.safetensors"};
     tq::direct_transfer q{
-        tq::llama_cpp::language_model{weights, {.lora = assets + "/baseline_valence_dpo.gguf"}},
+        tq::llama_cpp::language_model{file, {.lora = assets + "/baseline_valence_dpo.gguf"}},
         reward,
         {.horizon = 16}};
     const auto reward_with_alpha = [&](double alpha) {
         llama_sampler* chain = llama_sampler_chain_init(llama_sampler_chain_default_params());
         llama_sampler_chain_add(chain, llama_sampler_init_top_k(8));
         llama_sampler_chain_add(
-            chain, tq::llama_cpp::make_sampler(weights, q,
-                                               {.decode = {.alpha = alpha}, .max_tokens = 16}));
+            chain,
+            tq::llama_cpp::make_sampler(file, q, {.decode = {.alpha = alpha}, .max_tokens = 16}));
         llama_sampler_chain_add(chain, llama_sampler_init_greedy());
         tq::llama_cpp::prime(chain, prompt);
         const tq::token_list answer = sample(loaded, chain, prompt);

@@ -3,8 +3,10 @@
 
 #include "version.hpp"
 
-#if defined(__cplusplus) && __cplusplus < 202002L
-#error "tq needs C++20: compile with -std=c++20 or later"
+#if __cplusplus < 202002L || (defined(__clang__) && __clang_major__ < 14) || \
+    (defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 12)
+#error "tq needs g++ 12 or clang 14, or later, and C++20: compile with -std=c++20"
+#include <stop_here>  // there is none: no hundred errors more
 #endif
 
 // Masked logits are -inf, and -ffast-math lets the compiler assume there is no infinity: every

@@ -7,14 +7,20 @@
 //     <tq/decode/budget.hpp>              alpha from a budget of divergence
 //     <tq/decode/any_action_value.hpp>    one type for every action value
 //     <tq/rewards/combined.hpp>           several rewards as one
+//     <tq/baselines/baselines.hpp>        mixtures, ways of decoding as baselines
 //     <tq/rivals/rivals.hpp>              best-of-n, ARGS and other methods
 //     <tq/evaluate/evaluate.hpp>          comparing methods, judging text
 //     <tq/tabular/tabular.hpp>            small exact worlds
 //     <tq/adapters/llama_cpp/llama_cpp.hpp>, <tq/adapters/http/http.hpp>, <tq/ext/json/json.hpp>
 //                                         targets tq::llama_cpp, tq::http, tq::json
 
+#include "config.hpp"  // first: it says what compiler all the others need
+
+#include "baselines/mixture.hpp"
 #include "concepts/action_value.hpp"
 #include "concepts/baseline.hpp"
+#include "concepts/decoder.hpp"
+#include "concepts/estimator.hpp"
 #include "concepts/policy.hpp"
 #include "concepts/reward.hpp"
 #include "core/error.hpp"
@@ -27,6 +33,6 @@
 #include "rollout/engine.hpp"
 #include "transfer/direct.hpp"
 #include "transfer/indirect.hpp"
-#include "transfer/mixture.hpp"
 #include "transfer/soft.hpp"
+#include "transfer/transfer.hpp"
 #include "version.hpp"

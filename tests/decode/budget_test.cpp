@@ -1,4 +1,4 @@
-// One budget of model tokens, shared out by race_mode::automatic.
+// One budget of model tokens, shared out over an answer.
 
 #include <tq/decode/decoder.hpp>
 #include <tq/transfer/direct.hpp>
@@ -48,10 +48,9 @@ outcome decode(const tq::decode_options& options, const tq::rollout_options& rol
     return result;
 }
 
-tq::decode_options automatic(double budget, double front = 1) {
+tq::decode_options budgeted(double budget, double front = 1) {
     return {.alpha = 0.1,
             .select = tq::selection::argmax,
-            .race = tq::race_mode::automatic,
             .token_budget = budget,
             .budget_front = front};
 }
@@ -61,23 +60,6 @@ constexpr tq::rollout_options sampled{
     .horizon = 32, .rollouts = 16, .sampling = {.temperature = 1}};
 
 }  // namespace
-
-TEST_CASE("budget: without a limit, automatic is exact for few rollouts, confident for many") {
-    tq::decode_options exact = automatic(unlimited);
-    exact.race = tq::race_mode::exact;
-    CHECK(decode(automatic(unlimited), greedy).answers == decode(exact, greedy).answers);
-    tq::decode_options confident = exact;
-    confident.race = tq::race_mode::confident;
-    CHECK(decode(automatic(unlimited), sampled, 4).answers == decode(exact, sampled, 4).answers);
-    tq::rollout_options many = sampled;
-    many.rollouts = 64;
-    const outcome chosen = decode(automatic(unlimited), many, 2);
-    CHECK(chosen.answers == decode(confident, many, 2).answers);
-    for (const tq::step& step :
-         chosen.steps)  // the last token needs no rollout: it is judged as it is
-        CHECK(step.race.mode ==
-              (step.position + 1 < length ? tq::race_mode::confident : tq::race_mode::exact));
-}
 
 TEST_CASE("budget: look-ahead keeps to it on average, and more of it buys more reward") {
     const auto& rollouts = GENERATE(from_range(std::vector{greedy, sampled}));
@@ -89,12 +71,11 @@ TEST_CASE("budget: look-ahead keeps to it on average, and more of it buys more r
     };
     double least = 1, most = 0;
     for (const double budget : {1.0, 20.0, 60.0, 200.0, 600.0}) {
-        const outcome result = decode(automatic(budget), rollouts);
+        const outcome result = decode(budgeted(budget), rollouts);
         INFO("budget " << budget << ": " << result.look_ahead << ", reward " << reward(result));
         // one step may overdraw by the rounding of a round; later steps pay it back
         CHECK(result.look_ahead <= budget * 1.05 + 8);
         for (const tq::step& step : result.steps) {
-            CHECK(step.race.mode != tq::race_mode::automatic);
             CHECK(step.race.starters <= step.race.contenders);
             CHECK(step.race.token_budget >= 0);
             if (step.race.starters == 1) CHECK(step.race.rollouts == 0);
@@ -107,16 +88,15 @@ TEST_CASE("budget: look-ahead keeps to it on average, and more of it buys more r
 
 TEST_CASE("budget: too little of it means several rollouts halve, and none means none") {
     std::size_t halved = 0;
-    for (const tq::step& step : decode(automatic(150), sampled).steps)
-        halved += step.race.mode == tq::race_mode::halving;
+    for (const tq::step& step : decode(budgeted(150), sampled).steps) halved += step.race.halved;
     CHECK(halved > 0);
-    for (const tq::step& step : decode(automatic(1e-9), sampled).steps)
+    for (const tq::step& step : decode(budgeted(1e-9), sampled).steps)
         CHECK(step.race.rollouts == 0);
 }
 
 TEST_CASE("budget: at the front more of it is spent early") {
-    const double even = decode(automatic(40), greedy).first_half;
-    const double front = decode(automatic(40, 4), greedy).first_half;
+    const double even = decode(budgeted(40), greedy).first_half;
+    const double front = decode(budgeted(40, 4), greedy).first_half;
     INFO(front << " against " << even);
     CHECK(front > even + 0.05);
 }
@@ -128,18 +108,17 @@ TEST_CASE("budget: what is open at a step follows from the answer's length and w
                            .tokens_left = 13,
                            .end_tokens = {},
                            .key = tq::random_key{},
-                           .answer_key = tq::random_key{},
                            .spent = 25};
-    CHECK(tq::step_budget(automatic(10), state) == 15);     // 4 of 16 steps: 40, 25 are gone
-    CHECK(tq::step_budget(automatic(10, 2), state) == 55);  // half of 160 is open
-    CHECK(tq::step_budget(automatic(1), state) == 0);
-    CHECK(std::isinf(tq::step_budget(automatic(unlimited), state)));
+    CHECK(tq::step_budget(budgeted(10), state) == 15);     // 4 of 16 steps: 40, 25 are gone
+    CHECK(tq::step_budget(budgeted(10, 2), state) == 55);  // half of 160 is open
+    CHECK(tq::step_budget(budgeted(1), state) == 0);
+    CHECK(std::isinf(tq::step_budget(budgeted(unlimited), state)));
 }
 
 TEST_CASE("budget: options out of range are refused") {
-    CHECK_THROWS_AS(tq::validate(automatic(0), "test"), tq::invalid_option);
-    CHECK_THROWS_AS(tq::validate(automatic(10, 0.5), "test"), tq::invalid_option);
-    tq::decode_options options = automatic(10);
-    options.race = tq::race_mode::exact;
+    CHECK_THROWS_AS(tq::validate(budgeted(0), "test"), tq::invalid_option);
+    CHECK_THROWS_AS(tq::validate(budgeted(10, 0.5), "test"), tq::invalid_option);
+    tq::decode_options options = budgeted(10);
+    options.race = tq::race_mode::exhaustive;
     CHECK_THROWS_AS(tq::validate(options, "test"), tq::invalid_option);
 }

@@ -84,7 +84,8 @@ cost cost_of(const tq::decode_options& options, const tq::rollout_options& rollo
 }  // namespace
 
 TEST_CASE("cost: a 200-token prompt, 10 candidates, horizon 20 and 128 tokens take 48k, not 727k") {
-    const cost all = cost_of({.alpha = 0.1, .top_k = 10}, {.horizon = 20, .reuse = false}, 128);
+    const cost all = cost_of({.alpha = 0.1, .top_k = 10, .race = tq::race_mode::exhaustive},
+                             {.horizon = 20, .reuse = false}, 128);
     // rollouts end with the answer: 108 steps with 20 tokens each, then 19, 18 ... 0
     CHECK(all.spent == tq::model_tokens{.policy = 128,
                                         .baseline = 10 * (108 * 20 + 190),
@@ -105,7 +106,7 @@ TEST_CASE("cost: with reuse nothing is read twice, and what is counted is what i
 }
 
 TEST_CASE("cost: several rollouts read their candidate once") {
-    const cost sampled = cost_of({.alpha = 0.1, .top_k = 4},
+    const cost sampled = cost_of({.alpha = 0.1, .top_k = 4, .race = tq::race_mode::exhaustive},
                                  {.horizon = 8, .rollouts = 3, .sampling = {.temperature = 1}}, 12);
     // L = 8, 8, 8, 8, 7 ... 0 : 4 candidates of 1 + 3 (L - 1) and 1 + 3 L
     CHECK(sampled.spent.baseline == 4 * (11 + 3 * (4 * 7 + 21)));

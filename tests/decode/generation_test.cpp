@@ -1,3 +1,4 @@
+#include <tq/decode/block_decoder.hpp>
 #include <tq/decode/decoder.hpp>
 #include <tq/transfer/direct.hpp>
 
@@ -7,6 +8,7 @@
 #include "support/catch.hpp"
 #include "support/message.hpp"
 #include "support/policies.hpp"
+#include "support/rewards.hpp"
 
 using tq::token_list;
 using tq::test::answers_of;
@@ -135,4 +137,73 @@ TEST_CASE("generation: prompts that make no sense are refused in words") {
     CHECK(refusal({{0, 6}}) == "decoder: prompt 0: token = 6, must be in [0, 6)");
     CHECK(refusal({{0}, {1}, {-1}}) == "decoder: prompt 2: token = -1, must be in [0, 6)");
     CHECK_THROWS_AS(decode.generate({}, 4), tq::invalid_option);
+}
+
+TEST_CASE("generation: a prompt that joins later gets the answer it would have had alone") {
+    auto model = tq::test::random_bigram(6, 2);
+    tq::direct_transfer q{model, tq::test::even_reward{}, {.horizon = 3}};
+    tq::decoder decoder{model, q, {.alpha = 0.1, .seed = 7}};
+    const tq::token_list first{0}, late{3};
+    auto alone = decoder.generate(late, 5, 1);
+    for (const tq::step& step : alone) static_cast<void>(step);
+
+    auto together = decoder.generate_all(std::vector<token_list>{first}, 5);
+    static_cast<void>(together.advance());
+    static_cast<void>(together.advance());
+    const std::size_t i = together.add(
+        {.sequence = late, .max_tokens = 5, .end_tokens = {}, .key = tq::random_key{7}.fold_in(1)});
+    CHECK(i == 1);
+    while (!together.advance().empty()) {
+    }
+    CHECK(std::ranges::equal(together.answer(1), alone.answer()));
+    CHECK(together.answer(0).size() == 5);
+}
+
+TEST_CASE("generation: a cancelled answer keeps what it has, and the others go on as before") {
+    auto model = tq::test::random_bigram(6, 2);
+    tq::decoder decoder{model, tq::zero_value{}, {.seed = 7}};
+    const std::vector<tq::token_list> asked{{0}, {1}};
+    auto whole = decoder.generate_all(asked, 6);
+    while (!whole.advance().empty()) {
+    }
+    auto cut = decoder.generate_all(asked, 6);
+    static_cast<void>(cut.advance());
+    cut.cancel(0);
+    CHECK(cut.done(0));
+    while (!cut.advance().empty()) {
+    }
+    CHECK(cut.answer(0).size() == 1);
+    CHECK_FALSE(cut.finished(0));
+    CHECK(std::ranges::equal(cut.answer(1), whole.answer(1)));
+}
+
+TEST_CASE("generation: blocks stream, and a way of decoding of one's own needs next alone") {
+    auto model = tq::test::random_bigram(6, 2);
+    tq::direct_transfer q{model, tq::test::even_reward{}, {.horizon = 3}};
+    tq::block_decoder blocks{model, q, {.alpha = 0.1, .block = 2, .candidates = 3}};
+    const tq::token_list prompt{0};
+    std::size_t tokens = 0;
+    auto stream = blocks.generate(prompt, 6);
+    for (const tq::block_step& step : stream) tokens += step.tokens.size();
+    CHECK(tokens == stream.answer().size());
+
+    struct counter {  // writes its position
+        using step_type = tq::block_step;
+        [[nodiscard]] static std::vector<tq::block_step> next(
+            std::span<const tq::decode_state> states) {
+            std::vector<tq::block_step> steps;
+            for (const tq::decode_state& state : states) {
+                steps.emplace_back();
+                steps.back().tokens = {static_cast<tq::token_id>(state.answer().size())};
+            }
+            return steps;
+        }
+        [[nodiscard]] static tq::token_view end_tokens() { return {}; }
+    };
+    counter own;
+    tq::generation<counter> answers{own};
+    answers.add({.sequence = prompt, .max_tokens = 3, .end_tokens = {}});
+    while (!answers.advance().empty()) {
+    }
+    CHECK(std::ranges::equal(answers.answer(0), tq::token_list{0, 1, 2}));
 }

@@ -29,7 +29,7 @@ token_list tokens_of(Decoder& decode, std::size_t max_tokens) {
 }  // namespace
 
 TEST_CASE("token_stream is an input range, and no more") {
-    using stream = tq::token_stream<plain_decoder>;
+    using stream = tq::token_stream<tq::generation<plain_decoder>>;
     STATIC_REQUIRE(std::ranges::input_range<stream>);
     STATIC_REQUIRE_FALSE(std::ranges::forward_range<stream>);
     STATIC_REQUIRE(std::same_as<std::ranges::range_reference_t<stream>, const tq::step&>);

@@ -49,8 +49,8 @@ void write(std::ostringstream& out, const char* name, Decoder decode) {
 std::string decode_all(std::size_t slots) {
     std::ostringstream out;
     for (const tq::selection select : {tq::selection::sample, tq::selection::argmax})
-        for (const tq::race_mode race : {tq::race_mode::exhaustive, tq::race_mode::exact,
-                                         tq::race_mode::confident, tq::race_mode::halving}) {
+        for (const tq::race_mode race :
+             {tq::race_mode::exhaustive, tq::race_mode::exact, tq::race_mode::confident}) {
             const tq::decode_options options{
                 .alpha = 0.1, .top_k = 6, .select = select, .race = race, .seed = 11};
             write(out, "greedy",
@@ -58,19 +58,15 @@ std::string decode_all(std::size_t slots) {
                       model(1),
                       tq::direct_transfer{model(2), parity{}, {.horizon = 4, .in_flight = slots}},
                       options});
-            for (const tq::rollout_noise noise :
-                 {tq::rollout_noise::independent, tq::rollout_noise::coupled,
-                  tq::rollout_noise::scenario})
-                write(out, "sampled",
-                      tq::decoder{model(1),
-                                  tq::direct_transfer{model(2),
-                                                      parity{},
-                                                      {.horizon = 4,
-                                                       .rollouts = 6,
-                                                       .sampling = {.temperature = 0.8},
-                                                       .in_flight = slots,
-                                                       .noise = noise}},
-                                  options});
+            write(out, "sampled",
+                  tq::decoder{model(1),
+                              tq::direct_transfer{model(2),
+                                                  parity{},
+                                                  {.horizon = 4,
+                                                   .rollouts = 6,
+                                                   .sampling = {.temperature = 0.8},
+                                                   .in_flight = slots}},
+                              options});
         }
     const tq::decode_options options{.alpha = 0.2, .top_k = 5, .seed = 3};
     const tq::rollout_options look{.horizon = 3, .rollouts = 8, .sampling = {}, .in_flight = slots};

@@ -70,14 +70,13 @@ TEST_CASE("json: options, with the selection in words") {
     CHECK(options.at("select") == "argmax");
     CHECK(options.at("seed") == ~std::uint64_t{0});
     CHECK(json(tq::decode_options{}).at("select") == "sample");
-    CHECK(json(tq::decode_options{}).at("race") == "exhaustive");
-    CHECK(json(tq::decode_options{.race = tq::race_mode::halving}).at("race") == "halving");
+    CHECK(json(tq::decode_options{}).at("race") == "exact");
+    CHECK(json(tq::decode_options{.race = tq::race_mode::confident}).at("race") == "confident");
 
     const json rollouts = tq::rollout_options{
         .horizon = 8, .rollouts = 2, .sampling = {.temperature = 0.5, .top_p = 0.9}};
-    CHECK(
-        rollouts.dump() ==
-        R"({"horizon":8,"noise":"independent","reuse":true,"rollouts":2,"in_flight":0,"temperature":0.5,"top_p":0.9})");
+    CHECK(rollouts.dump() ==
+          R"({"horizon":8,"reuse":true,"rollouts":2,"in_flight":0,"temperature":0.5,"top_p":0.9})");
 }
 
 TEST_CASE("json: a Q that rests on importance weights says how well") {

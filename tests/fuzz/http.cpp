@@ -77,10 +77,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                 patience,
                 {.speaks = speaks, .text = speaks == dialect::openai ? letters : text_codec{}}};
             const tq::rollout_request request{
-                .sequence = prompt, .max_tokens = 4, .end_tokens = prompt};
-            const auto rollout =
-                model.complete({&request, 1}, {.temperature = 1, .log_probabilities = true})
-                    .front();
+                .sequence = prompt, .max_tokens = 4, .end_tokens = prompt, .log_probability = true};
+            const auto rollout = model.complete({&request, 1}, {.temperature = 1}).front();
             tq::fuzz::require(rollout.start == 2 && rollout.tokens().size() <= 4,
                               "no more tokens than wanted");
         } else {

@@ -57,9 +57,10 @@ std::string decode_fault(tq::tabular::tree_policy& policy, Value& value, tq::ran
         .temperature = pick({0.3, 1.0, 2.0}, key.bits(2)),
         .select = pick({tq::selection::sample, tq::selection::argmax}, key.bits(3)),
         .race = pick({tq::race_mode::exhaustive, tq::race_mode::exhaustive, tq::race_mode::exact,
-                      tq::race_mode::confident, tq::race_mode::halving, tq::race_mode::automatic},
+                      tq::race_mode::confident},
                      key.bits(4)),
         .seed = key.bits(5)};
+    if (!tq::piecewise_value<Value> && options.race == tq::race_mode::confident) return "";
     tq::decoder decode{policy, value, options};
     auto stream = decode.generate(tq::token_list{0}, depth);
     for (const tq::step& step : stream)

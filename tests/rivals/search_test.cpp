@@ -1,10 +1,10 @@
 // Rivals that search: what they choose on enumerable worlds.
 
+#include <tq/baselines/decoded_baseline.hpp>
 #include <tq/decode/decoder.hpp>
 #include <tq/rivals/args.hpp>
 #include <tq/rivals/best_of_n.hpp>
 #include <tq/rivals/controlled_decoding.hpp>
-#include <tq/rivals/decoded_baseline.hpp>
 #include <tq/rivals/segment_rejection.hpp>
 #include <tq/rivals/speculative_rejection.hpp>
 #include <tq/tabular/models.hpp>

@@ -54,9 +54,12 @@ TEST_CASE("rollouts tell their log-probability, and another model's is read from
         const tq::token_list prompt{0};
         std::vector<tq::rollout_request> requests;
         for (std::uint64_t i = 0; i < 5; ++i)
-            requests.push_back({prompt, w.tree.depth(), ends, tq::random_key{number}.fold_in(i)});
-        const auto rollouts = tq::run_rollouts(
-            model, requests, {.temperature = temperature, .log_probabilities = true});
+            requests.push_back({.sequence = prompt,
+                                .max_tokens = w.tree.depth(),
+                                .end_tokens = ends,
+                                .key = tq::random_key{number}.fold_in(i),
+                                .log_probability = true});
+        const auto rollouts = tq::run_rollouts(model, requests, {.temperature = temperature});
         std::vector<tq::continuation_view> views;
         for (const tq::trajectory& rollout : rollouts)
             views.push_back({rollout.sequence, rollout.start, rollout.finished, ends});
@@ -75,10 +78,9 @@ TEST_CASE("log-probabilities: nobody asks, nothing is said; nothing written is c
     const tq::token_list prompt{0};
     const tq::rollout_request request{prompt, 3, {}, tq::random_key{1}};
     CHECK(std::isnan(tq::run_rollouts(model, {&request, 1}, {}).front().log_probability));
-    const tq::rollout_request none{prompt, 0, {}, tq::random_key{1}};
-    CHECK(
-        tq::run_rollouts(model, {&none, 1}, {.log_probabilities = true}).front().log_probability ==
-        0);
+    const tq::rollout_request none{
+        .sequence = prompt, .max_tokens = 0, .end_tokens = {}, .log_probability = true};
+    CHECK(tq::run_rollouts(model, {&none, 1}, {}).front().log_probability == 0);
     const tq::continuation_view empty{prompt, 1, false, {}};
     CHECK(empty.rows() == 0);
     CHECK(tq::log_probabilities(model, {&empty, 1}) == std::vector<double>{0});
@@ -99,8 +101,12 @@ TEST_CASE("log_probabilities: a model that forbids everything is an error, a tok
 TEST_CASE("log-probabilities need a law that gives every token a probability") {
     auto model = tq::test::random_bigram(4, 1);
     const auto refusal = [&](tq::sampling_rule rule) {
-        rule.log_probabilities = true;
-        return message_of<tq::invalid_option>([&] { tq::rollout_engine{model, rule}; });
+        const tq::token_list prompt{0};
+        const tq::rollout_request request{
+            .sequence = prompt, .max_tokens = 2, .end_tokens = {}, .log_probability = true};
+        return message_of<tq::invalid_option>([&] {
+            static_cast<void>(tq::run_rollouts(model, {&request, 1}, rule));
+        });
     };
     CHECK(tq::test::contains(refusal({.temperature = 0}), "temperature = 0, must be > 0"));
     CHECK(tq::test::contains(refusal({.top_p = 0.9}), "top_p = 0.9, must be 1"));

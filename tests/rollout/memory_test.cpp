@@ -7,14 +7,12 @@ using tq::token_list;
 
 namespace {
 
-constexpr tq::random_key any_key{};
-
 tq::trajectory rollout(token_list sequence, std::size_t start, bool finished) {
     return {.sequence = std::move(sequence), .start = start, .finished = finished};
 }
 
 token_list known(const tq::rollout_memory& memory, const token_list& sequence) {
-    const tq::token_view tokens = memory.recall(sequence, any_key).tokens;
+    const tq::token_view tokens = memory.recall(sequence).tokens;
     return {tokens.begin(), tokens.end()};
 }
 
@@ -22,30 +20,30 @@ token_list known(const tq::rollout_memory& memory, const token_list& sequence) {
 
 TEST_CASE("rollout_memory: knows the rest of a rollout from any point after its start") {
     tq::rollout_memory memory;
-    memory.remember(rollout({0, 1, 2, 3, 4}, 2, false), any_key);
+    memory.remember(rollout({0, 1, 2, 3, 4}, 2, false));
     CHECK(known(memory, {0, 1}) == token_list{2, 3, 4});
     CHECK(known(memory, {0, 1, 2}) == token_list{3, 4});
     CHECK(known(memory, {0, 1, 2, 3, 4}).empty());
     CHECK(known(memory, {0}).empty());        // before its start the tokens were not greedy
     CHECK(known(memory, {0, 1, 3}).empty());  // another branch
     CHECK(known(memory, {5, 1, 2}).empty());  // another prompt
-    CHECK_FALSE(memory.recall(token_list{0, 1}, any_key).finished);
+    CHECK_FALSE(memory.recall(token_list{0, 1}).finished);
 }
 
 TEST_CASE("rollout_memory: prefers the longest, and one that is finished") {
     tq::rollout_memory memory;
-    memory.remember(rollout({0, 1, 2}, 1, false), any_key);
-    memory.remember(rollout({0, 1, 2, 3}, 2, true), any_key);
-    memory.remember(rollout({0, 1}, 1, false), any_key);
+    memory.remember(rollout({0, 1, 2}, 1, false));
+    memory.remember(rollout({0, 1, 2, 3}, 2, true));
+    memory.remember(rollout({0, 1}, 1, false));
     CHECK(known(memory, {0, 1}) == token_list{2, 3});
-    CHECK(memory.recall(token_list{0, 1}, any_key).finished);
+    CHECK(memory.recall(token_list{0, 1}).finished);
 }
 
 TEST_CASE("rollout_memory: drops the oldest beyond its capacity, and all on forget") {
     tq::rollout_memory memory{2};
-    memory.remember(rollout({0, 1}, 1, false), any_key);
-    memory.remember(rollout({1, 2}, 1, false), any_key);
-    memory.remember(rollout({2, 3}, 1, false), any_key);
+    memory.remember(rollout({0, 1}, 1, false));
+    memory.remember(rollout({1, 2}, 1, false));
+    memory.remember(rollout({2, 3}, 1, false));
     CHECK(known(memory, {0}).empty());
     CHECK(known(memory, {2}) == token_list{3});
     memory.forget();
@@ -55,28 +53,16 @@ TEST_CASE("rollout_memory: drops the oldest beyond its capacity, and all on forg
 TEST_CASE("rollout_memory: other end tokens make it forget") {
     tq::rollout_memory memory;
     memory.set_end_tokens(token_list{7});
-    memory.remember(rollout({0, 1, 2}, 1, true), any_key);
+    memory.remember(rollout({0, 1, 2}, 1, true));
     memory.set_end_tokens(token_list{7});
     CHECK(known(memory, {0}) == token_list{1, 2});
     memory.set_end_tokens(token_list{8});
     CHECK(known(memory, {0}).empty());
 }
 
-TEST_CASE("rollout_memory: what was drawn with one key is not known of another") {
-    tq::rollout_memory memory;
-    memory.remember(rollout({0, 1, 2}, 1, false), tq::random_key{1});
-    memory.remember(rollout({0, 1, 3}, 1, false), tq::random_key{2});
-    const token_list sequence{0, 1};
-    CHECK(memory.recall(sequence, tq::random_key{1}).tokens.front() == 2);
-    CHECK(memory.recall(sequence, tq::random_key{2}).tokens.front() == 3);
-    CHECK(memory.recall(sequence, tq::random_key{3}).tokens.empty());
-}
-
 TEST_CASE("run_remembered_rollouts: the trajectories are those of run_rollouts, at fewer tokens") {
     const token_list end{4};
-    const tq::sampling_rule rule = GENERATE(tq::sampling_rule{.temperature = 0},
-                                            tq::sampling_rule{.temperature = 1, .gumbel = true},
-                                            tq::sampling_rule{.temperature = 0.7, .top_p = 0.8});
+    const tq::sampling_rule rule{.temperature = 0};
     std::size_t fresh_tokens = 0, kept_tokens = 0;
     for (std::uint64_t seed = 0; seed < 200; ++seed) {
         tq::test::counting_policy fresh{tq::test::random_bigram(6, seed)};
@@ -119,7 +105,7 @@ TEST_CASE("run_remembered_rollouts: after a choice the chosen rollout costs noth
     tq::rollout_memory memory;
     const token_list prompt{0};
     const tq::rollout_request first{.sequence = prompt, .max_tokens = 8, .end_tokens = {}};
-    const auto rule = tq::sampling_rule{.temperature = 1, .gumbel = true};
+    const tq::sampling_rule rule{.temperature = 0};
     const auto rollout = tq::run_remembered_rollouts(model, {&first, 1}, rule, memory).front();
     model.batches.clear();
     token_list chosen = prompt;

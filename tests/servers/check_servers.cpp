@@ -33,23 +33,23 @@ int main(int argc, char** argv) try {
     if (argc < 6) return std::puts("see the head of check_servers.cpp"), 2;
     using namespace tq::llama_cpp;
     namespace http = tq::http;
-    const model weights{argv[1]};
-    language_model aligned{weights, {.lora = argv[2]}};
+    const model_file file{argv[1]};
+    language_model aligned{file, {.lora = argv[2]}};
     const http::text_codec codec{
-        .decode = [&](tq::token_view tokens) { return weights.detokenize(tokens, true); },
+        .decode = [&](tq::token_view tokens) { return file.detokenize(tokens, true); },
         .encode =
-            [&](std::string_view text) { return weights.tokenize(text, {.parse_special = true}); }};
+            [&](std::string_view text) { return file.tokenize(text, {.parse_special = true}); }};
 
     std::vector<tq::token_list> prompts;
     for (const char* question :
          {"Tell me about your day.", "What is the sea?", "How do I bake bread?",
           "Why is the sky blue?", "Describe a city.", "Who was Mozart?"})
-        prompts.push_back(weights.chat_prompt(question));
+        prompts.push_back(file.chat_prompt(question));
     std::vector<tq::rollout_request> requests;
     for (std::size_t i = 0; i < prompts.size(); ++i)
         requests.push_back({.sequence = prompts[i],
                             .max_tokens = 24,
-                            .end_tokens = weights.end_tokens(),
+                            .end_tokens = file.end_tokens(),
                             .key = tq::random_key{i}});
 
     // Greedy rollouts: the same up to the first near-tie.
@@ -69,20 +69,21 @@ int main(int argc, char** argv) try {
     check(greedy > 0.6, "greedy rollouts, share of tokens before the first difference", greedy);
 
     // Sampled rollouts: the server's log-probabilities are the model's.
-    const auto sampled = remote.complete(requests, {.temperature = 1, .log_probabilities = true});
+    for (tq::rollout_request& request : requests) request.log_probability = true;
+    const auto sampled = remote.complete(requests, {.temperature = 1});
     std::vector<tq::continuation_view> continuations;
     for (std::size_t i = 0; i < sampled.size(); ++i)
         continuations.push_back({.sequence = sampled[i].sequence,
                                  .start = sampled[i].start,
                                  .finished = sampled[i].finished,
-                                 .end_tokens = weights.end_tokens()});
+                                 .end_tokens = file.end_tokens()});
     const std::vector<double> exact = tq::log_probabilities(aligned, continuations);
     double worst = 0;
     for (std::size_t i = 0; i < exact.size(); ++i)
         worst = std::max(worst, std::abs(exact[i] - sampled[i].log_probability) /
                                     std::max<double>(1, double(sampled[i].tokens().size())));
     check(worst < 0.1, "log-probabilities of sampled rollouts, worst difference per token", worst);
-    const auto again = remote.complete(requests, {.temperature = 1, .log_probabilities = true});
+    const auto again = remote.complete(requests, {.temperature = 1});
     const double repeated = agreement(sampled, again);
     check(repeated > 0.6, "the same seeds again, share of tokens", repeated);
 
@@ -95,7 +96,7 @@ int main(int argc, char** argv) try {
 
     // A reward head on the server's states.
     const std::vector<float> head = weights_of(argv[3]);
-    reward_head local{weights, argv[3]};
+    reward_head local{file, argv[3]};
     std::vector<tq::answer_view> answers;
     for (std::size_t i = 0; i < here.size(); ++i) answers.push_back({prompts[i], here[i].tokens()});
     std::vector<double> expected(answers.size()), actual(answers.size());
@@ -118,7 +119,7 @@ int main(int argc, char** argv) try {
 
     if (argc > 6) {
         http::completion_server openai{{.urls = {argv[6]}}, {.text = codec}};
-        language_model plain{weights};
+        language_model plain{file};
         const auto mine = tq::run_rollouts(plain, requests, {.temperature = 0});
         const auto theirs = openai.complete(requests, {.temperature = 0});
         const double same = agreement(mine, theirs);

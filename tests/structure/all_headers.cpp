@@ -1,20 +1,2 @@
-// Every header of tq whose libraries are there, and nothing else; see check_symbols.
-#include <tq/decode/any_action_value.hpp>
-#include <tq/decode/budget.hpp>
-#include <tq/decode/logits_processor.hpp>
-#include <tq/estimate/bounds.hpp>
-#include <tq/evaluate/evaluate.hpp>
-#include <tq/rewards/combined.hpp>
-#include <tq/rivals/rivals.hpp>
-#include <tq/tabular/tabular.hpp>
-#include <tq/tq.hpp>
-
-#if __has_include(<nlohmann/json.hpp>)
-#include <tq/ext/json/json.hpp>
-#endif
-#if __has_include(<httplib.h>)
-#include <tq/adapters/http/http.hpp>
-#endif
-#if __has_include(<llama.h>)
-#include <tq/adapters/llama_cpp/llama_cpp.hpp>
-#endif
+// Every header of tq and nothing else; see check_symbols.
+#include "every_header.hpp"

@@ -1,13 +1,13 @@
 // Indirect and soft transfer, from real rollouts, against enumeration.
 
 #include <cmath>
+#include <tq/baselines/mixture.hpp>
 #include <tq/decode/decoder.hpp>
 #include <tq/tabular/gap.hpp>
 #include <tq/tabular/importance.hpp>
 #include <tq/tabular/models.hpp>
 #include <tq/transfer/direct.hpp>
 #include <tq/transfer/indirect.hpp>
-#include <tq/transfer/mixture.hpp>
 #include <tq/transfer/soft.hpp>
 
 #include "support/catch.hpp"
@@ -209,10 +209,12 @@ TEST_CASE("mixture: rollouts know the log-probability of the mixture; shares are
         const question asked = root_of(world, 0);
         std::vector<tq::rollout_request> requests;
         for (std::uint64_t i = 0; i < 50; ++i)
-            requests.push_back({asked.sequence, world.depth(), asked.end_tokens,
-                                tq::random_key{number}.fold_in(i)});
-        const auto rollouts =
-            tq::run_rollouts(both, requests, {.temperature = 1, .log_probabilities = true});
+            requests.push_back({.sequence = asked.sequence,
+                                .max_tokens = world.depth(),
+                                .end_tokens = asked.end_tokens,
+                                .key = tq::random_key{number}.fold_in(i),
+                                .log_probability = true});
+        const auto rollouts = tq::run_rollouts(both, requests, {.temperature = 1});
         for (std::size_t i = 0; i < rollouts.size(); ++i) {
             const node_id leaf = world.find(rollouts[i].tokens(), rollouts[i].finished);
             const double expected =
@@ -384,7 +386,8 @@ TEST_CASE("decoder: weights that collapse are reported, fall back by rule, and n
             baseline, tq::test::even_reward{}, tq::implicit_weights{policy, {.beta = 0.01}},
             tq::rollout_options{.horizon = 12, .rollouts = 16, .sampling = {.temperature = 1}},
             rule};
-        tq::decoder decoder{policy, value, {.alpha = 0.1, .top_k = 3}};
+        tq::decoder decoder{
+            policy, value, {.alpha = 0.1, .top_k = 3, .race = tq::race_mode::exhaustive}};
         const tq::token_list prompt{1};
         auto stream = decoder.generate(prompt, 4);
         for (const tq::step& step : stream)

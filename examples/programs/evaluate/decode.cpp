@@ -209,8 +209,8 @@ private:
     void record(const tq::step& step, nlohmann::json& steps) const {
         nlohmann::json line = step;
         for (nlohmann::json& candidate : line["candidates"])
-            candidate["text"] = models_.weights.piece(candidate["token"].get<tq::token_id>(), true);
-        line["text"] = models_.weights.piece(step.token, true);
+            candidate["text"] = models_.file.piece(candidate["token"].get<tq::token_id>(), true);
+        line["text"] = models_.file.piece(step.token, true);
         for (const char* key : {"race", "weights", "spent", "prompt"}) line.erase(key);
         steps.push_back(std::move(line));
     }
@@ -222,7 +222,7 @@ private:
         const answer_key key{p.method->name, p.seed, p.first + i};
         if (journal_.find(key) != nullptr) return;
         answer a{.key = key,
-                 .text = models_.weights.detokenize(answers.answer(i)),
+                 .text = models_.file.detokenize(answers.answer(i)),
                  .tokens = {answers.answer(i).begin(), answers.answer(i).end()},
                  .finished = answers.finished(i),
                  .kl = answers.kl(i),
@@ -241,7 +241,7 @@ private:
         const tq::continuation_view continuation{.sequence = sequence,
                                                  .start = view.prompt.size(),
                                                  .finished = view.finished,
-                                                 .end_tokens = models_.weights.end_tokens()};
+                                                 .end_tokens = models_.file.end_tokens()};
         const std::size_t before = models_.tokens_decoded();
         const double result = tq::log_probabilities(model, {&continuation, 1}).front();
         aside_ += models_.tokens_decoded() - before;

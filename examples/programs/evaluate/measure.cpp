@@ -101,11 +101,11 @@ void judge_pairs(const config& c, const std::vector<std::string>& prompts, const
 void perplexities(const config& c, const std::vector<std::string>& prompts,
                   const std::map<answer_key, answer>& answers, std::size_t threads,
                   std::map<answer_key, measures>& result) {
-    const tq::llama_cpp::model weights{demo_defaults::model_path(c.model)};
-    tq::llama_cpp::language_model policy{weights, {.threads = threads}};
+    const tq::llama_cpp::model_file file{demo_defaults::model_path(c.model)};
+    tq::llama_cpp::language_model policy{file, {.threads = threads}};
     std::vector<tq::token_list> starts;
     for (const std::string& prompt : prompts)
-        starts.push_back(prompt_of(weights, c, prompt, c.system));
+        starts.push_back(prompt_of(file, c, prompt, c.system));
     for (const auto& [key, a] : answers) {
         const tq::answer_view view{starts[key.prompt], a.tokens, a.finished};
         result[key].perplexity = tq::perplexity(policy, {&view, 1}).front();
@@ -115,12 +115,13 @@ void perplexities(const config& c, const std::vector<std::string>& prompts,
 void coherences(const config& c, const std::vector<std::string>& prompts,
                 const std::map<answer_key, answer>& answers, std::size_t threads,
                 std::map<answer_key, measures>& result) {
-    const std::string file = c.embedder.empty() ? demo_defaults::embedder() : c.embedder;
-    if (file.empty()) {
+    const std::string path = c.embedder.empty() ? demo_defaults::embedder() : c.embedder;
+    if (path.empty()) {
         fmt::print(stderr, "no coherence: cmake/fetch_embedder fetches the model for it\n");
         return;
     }
-    tq::llama_cpp::sentence_embedder embedder{tq::llama_cpp::model{file}, {.threads = threads}};
+    tq::llama_cpp::sentence_embedder embedder{tq::llama_cpp::model_file{path},
+                                              {.threads = threads}};
     std::vector<std::string> asked, answered;
     for (const auto& [key, a] : answers) {
         asked.push_back(prompts[key.prompt]);

@@ -15,7 +15,7 @@
 namespace evaluation {
 
 /// A prompt in the policy's tokens, by the configured format or the model's own template.
-[[nodiscard]] inline tq::token_list prompt_of(const tq::llama_cpp::model& policy,
+[[nodiscard]] inline tq::token_list prompt_of(const tq::llama_cpp::model_file& policy,
                                               const config& config, const std::string& text,
                                               const std::string& system) {
     if (config.prompt_format.empty()) return policy.chat_prompt(text, system);
@@ -28,23 +28,23 @@ namespace evaluation {
 class models {
     // First: what follows is made with them.
     std::size_t threads_;
-    tq::llama_cpp::model_options options_;
+    tq::llama_cpp::model_file_options options_;
 
 public:
     models(const config& c, const std::vector<std::string>& texts, std::size_t threads)
         : threads_{threads},
           options_{.gpu_layers = static_cast<int>(c.gpu_layers)},
-          weights{load(c.model)},
-          policy{weights, context("", 1)},
-          trunk_{c.reward_model.empty() ? weights : load(c.reward_model)},
+          file{load(c.model)},
+          policy{file, context("", 1)},
+          trunk_{c.reward_model.empty() ? file : load(c.reward_model)},
           reward_head_{trunk_, head(c), context("", 1)},
           judge_head_{trunk_, head(c), {.threads = threads}},
-          reward{weights, reward_head_},
-          judge{weights, judge_head_},
+          reward{file, reward_head_},
+          judge{file, judge_head_},
           texts_{texts},
           config_{c} {
         for (const std::string& text : texts) {
-            prompts.push_back(prompt_of(weights, c, text, c.system));
+            prompts.push_back(prompt_of(file, c, text, c.system));
             if (reward.same_vocabulary()) continue;
             const tq::token_list theirs = trunk_.chat_prompt(text);
             reward.add_prompt(prompts.back(), theirs);
@@ -57,23 +57,23 @@ public:
         if (baseline_ && wanted == baseline_is_) return;
         translated_.reset();
         baseline_.reset();
-        const tq::llama_cpp::model source = wanted.model.empty() ? weights : load(wanted.model);
+        const tq::llama_cpp::model_file source = wanted.model.empty() ? file : load(wanted.model);
         baseline_.emplace(source, context(wanted.lora, wanted.scale));
         baseline_is_ = wanted;
-        const bool translates = !tq::llama_cpp::same_vocabulary(weights, source);
-        if (translates) translated_.emplace(weights, *baseline_);
+        const bool translates = !tq::llama_cpp::same_vocabulary(file, source);
+        if (translates) translated_.emplace(file, *baseline_);
         for (std::size_t i = 0; i < prompts.size(); ++i)
             if (translates)
                 translated_->add_prompt(prompts[i], source.chat_prompt(texts_[i], wanted.system));
             else if (!wanted.system.empty())
                 baseline_->add_prompt_override(
                     {.replaces = prompts[i],
-                     .with = prompt_of(weights, config_, texts_[i], wanted.system)});
+                     .with = prompt_of(file, config_, texts_[i], wanted.system)});
     }
 
     /// The one in use. Throws tq::invalid_option if it has another vocabulary.
     [[nodiscard]] tq::llama_cpp::language_model& baseline() {
-        tq::llama_cpp::check_same_vocabulary(weights, baseline_->source(), "baseline");
+        tq::llama_cpp::check_same_vocabulary(file, baseline_->source(), "baseline");
         return *baseline_;
     }
 
@@ -95,11 +95,11 @@ public:
                (baseline_ ? baseline_->tokens_decoded() : 0);
     }
 
-    tq::llama_cpp::model weights;
+    tq::llama_cpp::model_file file;
     tq::llama_cpp::language_model policy;
 
 private:
-    tq::llama_cpp::model trunk_;
+    tq::llama_cpp::model_file trunk_;
     tq::llama_cpp::reward_head reward_head_, judge_head_;
 
 public:
@@ -108,8 +108,8 @@ public:
     std::vector<tq::token_list> prompts;
 
 private:
-    [[nodiscard]] tq::llama_cpp::model load(const std::string& name) const {
-        return tq::llama_cpp::model{demo_defaults::model_path(name), options_};
+    [[nodiscard]] tq::llama_cpp::model_file load(const std::string& name) const {
+        return tq::llama_cpp::model_file{demo_defaults::model_path(name), options_};
     }
 
     [[nodiscard]] tq::llama_cpp::language_model_options context(const std::string& lora,

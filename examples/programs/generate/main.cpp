@@ -45,7 +45,7 @@ struct models {
     explicit models(const arguments& args)
         : policy_model{args.model},
           baseline_model{args.baseline_model.empty() ? policy_model
-                                                     : llama::model{args.baseline_model}},
+                                                     : llama::model_file{args.baseline_model}},
           policy_engine{policy_model, {.threads = args.threads}},
           baseline_engine{baseline_model,
                           {.lora = args.lora,
@@ -103,7 +103,7 @@ struct models {
         return result;
     }
 
-    llama::model policy_model, baseline_model;
+    llama::model_file policy_model, baseline_model;
     llama::language_model policy_engine, baseline_engine;
     reward_set rewards;
     timed<llama::language_model> policy{policy_engine}, baseline{baseline_engine};

@@ -12,7 +12,7 @@ bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z')
 
 /// brevity_of as a reward on tokens.
 struct brevity_rule {
-    llama::model vocabulary;
+    llama::model_file vocabulary;
     double operator()(tq::token_view, tq::token_view answer) const {
         return brevity_of(vocabulary.detokenize(answer));
     }
@@ -41,11 +41,12 @@ double brevity_of(const std::string& text) {
     return share(mean - 0.2 * exclamations);
 }
 
-reward_set::reward_set(const arguments& args, const llama::model& policy)
+reward_set::reward_set(const arguments& args, const llama::model_file& policy)
     : sum_{build(args, policy)} {}
 
-tq::weighted_sum reward_set::build(const arguments& args, const llama::model& policy) {
-    const llama::model trunk = args.reward_model.empty() ? policy : llama::model{args.reward_model};
+tq::weighted_sum reward_set::build(const arguments& args, const llama::model_file& policy) {
+    const llama::model_file trunk =
+        args.reward_model.empty() ? policy : llama::model_file{args.reward_model};
     llama::check_same_vocabulary(policy, trunk, "--reward-model");
     std::vector<tq::reward_term> terms;
     for (std::size_t j = 0; j < args.rewards.size(); ++j) {

@@ -20,7 +20,7 @@
 /// The rewards asked for, as a weighted sum. Heads on one trunk share its weights.
 class reward_set {
 public:
-    reward_set(const arguments& args, const tq::llama_cpp::model& policy);
+    reward_set(const arguments& args, const tq::llama_cpp::model_file& policy);
 
     /// Models tq::batch_reward.
     void score(std::span<const tq::answer_view> answers, std::span<double> values) {
@@ -36,7 +36,8 @@ public:
     [[nodiscard]] std::size_t decodes() const noexcept;
 
 private:
-    [[nodiscard]] tq::weighted_sum build(const arguments& args, const tq::llama_cpp::model& policy);
+    [[nodiscard]] tq::weighted_sum build(const arguments& args,
+                                         const tq::llama_cpp::model_file& policy);
 
     std::vector<std::unique_ptr<tq::llama_cpp::reward_head>> heads_;
     tq::weighted_sum sum_;

@@ -26,7 +26,7 @@ namespace demo_defaults {
 /// TQ_MODEL if it is set, else the cached model. Throws invalid_option if there is none.
 [[nodiscard]] inline std::string model() {
     if (const char* given = std::getenv("TQ_MODEL"); given && *given) return given;
-    for (const char* kind : {"bf16", "q8_0"}) {
+    for (const char* kind : {"bf16", "f16", "q8_0"}) {
         const auto path =
             cache() / "models" / (std::string{"smollm2-135m-instruct-"} + kind + ".gguf");
         if (std::filesystem::exists(path)) return path.string();

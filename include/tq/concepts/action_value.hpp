@@ -1,32 +1,21 @@
 #pragma once
 // action_value: Q(s, z) for a handful of candidates, and how sure it is.
 
+#include <cmath>
+#include <concepts>
 #include <cstddef>
+#include <functional>
 #include <limits>
-#include <optional>
 #include <span>
 
 #include "../core/trajectory.hpp"
-#include "../core/weight_diagnostics.hpp"
-#include "reward.hpp"
+#include "estimator.hpp"
 
 namespace tq {
 
-/// An estimate of Q(s, z).
-struct value_estimate {
-    double q = 0;  ///< in units of the reward
-    /// Standard error of `q`: 0 = exact, NaN = unknown (a single rollout tells no spread).
-    double standard_error = std::numeric_limits<double>::quiet_NaN();
-    std::size_t rollouts = 0;  ///< how many rollouts it rests on; 0 = none were needed
-    model_tokens spent = {};   ///< what it cost
-    /// Of estimates from weighted rollouts: what the weights were like.
-    std::optional<weight_diagnostics> weights = {};
-};
-
 /// One question: what are these candidates worth in this state?
 struct value_query {
-    /// The state s.
-    decode_state state;
+    decode_state state;                ///< the state s
     token_view candidates;             ///< [n], distinct
     std::span<value_estimate> values;  ///< [n], to be filled
 };
@@ -40,71 +29,58 @@ struct value_query {
 ///  2. Q values are finite, or -inf for a candidate that must not be chosen; never NaN.
 ///  3. It may throw; the object stays usable and nothing of the queries is read afterwards.
 ///
+/// A value that can say more is raced (decode/race.hpp): see bounded_value and piecewise_value.
 /// If a type is nearly an action_value, `tq::explain_action_value<T>()` says what is missing.
 template <class Value>
 concept action_value = requires(Value& value, std::span<const value_query> queries) {
     value.evaluate(queries);
 };
 
-/// Some rollouts of one candidate: numbers first, first + 1, ... up to rewards.size() of them.
-struct rollout_query {
-    /// The state s.
-    decode_state state;
-    /// The candidate z.
-    token_id candidate = 0;
-    std::size_t first = 0;      ///< which rollout comes first
-    std::span<double> rewards;  ///< [count >= 1], to be filled; NaN = not there (yet)
-    bool wanted = true;       ///< false: its rewards that are not there yet are of no use any more
-    model_tokens spent = {};  ///< what it cost, to be filled
-};
-
-/// An action value that can be asked for piece by piece: Q is the mean of a fixed list of rollouts,
-/// and any of them may be asked for at any time. This is what a race needs to stop early.
+/// An action value that says what it may be and what it costs: candidates that cannot win are never
+/// asked for, and a budget of model tokens holds.
 ///
-/// Requirements, besides those of action_value:
-///  1. `rollouts(state, candidate)` >= 1 is the number of rollouts n that `evaluate` would average.
-///  2. `sample(queries)` fills in the rewards of the rollouts asked for, first + count <= n. Rollout
-///     i of a candidate in a state (with its keys) is always the same.
-///  3. `combine(state, candidate, rewards)` is the value_estimate of the first rewards.size() ones;
-///     with all n it is what `evaluate` gives (`spent` aside), to the last bit.
-///  4. `range()` holds every reward: a reward_range, infinite if nothing is known.
-///  5. `cost(state)` is the number of model tokens that one rollout takes at most.
-template <class Value>
-concept sampled_value = action_value<Value> &&
-    requires(Value& value, const decode_state& state, token_id candidate,
-             std::span<rollout_query> queries, std::span<const double> rewards) {
-    { value.rollouts(state, candidate) } -> std::convertible_to<std::size_t>;
-    { value.cost(state) } -> std::convertible_to<std::size_t>;
-    { value.combine(state, candidate, rewards) } -> std::convertible_to<value_estimate>;
-    { value.range() } -> std::convertible_to<reward_range>;
-    value.sample(queries);
-};
-
-/// A sampled_value that says how it goes: `sample(queries, progress)` calls `progress()` whenever
-/// some rewards have come in. What is then marked as not `wanted` is given up.
-template <class Value>
-concept streamed_value = sampled_value<Value> &&
-    requires(Value& value, std::span<rollout_query> queries, void (*progress)()) {
-    value.sample(queries, progress);
-};
-
-/// An action value whose every Q lies in a range, all at once: candidates that cannot win are never
-/// asked for. `range()` is a reward_range, infinite if nothing is known; `cost(state)` is the number
-/// of model tokens that one candidate takes at most.
+///  1. `range()` holds every Q: a reward_range, infinite if nothing is known.
+///  2. `cost(state)` is the number of model tokens that one candidate takes at most; of a
+///     piecewise_value, one rollout.
 template <class Value>
 concept bounded_value = action_value<Value> && requires(Value& value, const decode_state& state) {
     { value.range() } -> std::convertible_to<reward_range>;
     { value.cost(state) } -> std::convertible_to<std::size_t>;
 };
 
-/// sample, with progress where the value tells of it.
-template <sampled_value Value, class Progress>
-void sample_rewards(Value& value, std::span<rollout_query> queries, Progress progress) {
-    if constexpr (streamed_value<Value>)
-        value.sample(queries, progress);
-    else
-        value.sample(queries);
-}
+/// Some rollouts of one candidate: numbers first, first + 1, ... up to rewards.size() of them.
+struct rollout_query {
+    decode_state state;         ///< the state s
+    token_id candidate = 0;     ///< the candidate z
+    std::size_t first = 0;      ///< which rollout comes first
+    std::span<double> rewards;  ///< [count >= 1], to be filled; NaN = not there (yet)
+    bool wanted = true;         ///< false: what is not there yet is of no use any more
+    model_tokens spent = {};    ///< what it cost, to be filled
+};
+
+/// Called while rollouts run, whenever some rewards have come in.
+using rollout_progress = std::function<void()>;
+
+/// A bounded value that can be asked for piece by piece: Q is the mean of a fixed list of rollouts
+/// (one, if they are greedy), and any of them may be asked for at any time.
+///
+/// Requirements, besides those of bounded_value:
+///  1. `rollouts(state, candidate)` >= 1 is the number of rollouts n that `evaluate` would average.
+///  2. `sample(queries, progress)` fills in the rewards of the rollouts asked for, first + count <= n.
+///     Rollout i of a candidate in a state (with its keys) is always the same. It may call progress()
+///     whenever some rewards are there, and give up what is then marked as not `wanted`.
+///  3. `combine(state, candidate, rewards)` is the value_estimate of the first rewards.size() ones;
+///     with all n it is what `evaluate` gives (`spent` aside), to the last bit.
+///  4. `range()` holds every single reward.
+template <class Value>
+concept piecewise_value = bounded_value<Value> &&
+    requires(Value& value, const decode_state& state, token_id candidate,
+             std::span<rollout_query> queries, const rollout_progress& progress,
+             std::span<const double> rewards) {
+    { value.rollouts(state, candidate) } -> std::convertible_to<std::size_t>;
+    { value.combine(state, candidate, rewards) } -> std::convertible_to<value_estimate>;
+    value.sample(queries, progress);
+};
 
 /// Fails to compile with one readable sentence if `Value` is not an action_value.
 template <class Value>
@@ -115,7 +91,21 @@ constexpr bool explain_action_value() {
     return action_value<Value>;
 }
 
-/// Q = 0 for everything: decoding with it is the frozen anchor model itself.
+/// What every Q of a value lies in; infinite if it does not say.
+template <action_value Value>
+[[nodiscard]] reward_range value_range(Value& value) {
+    if constexpr (bounded_value<Value>)
+        return value.range();
+    else
+        return {};
+}
+
+/// Is the range known, so that a race can drop candidates by it?
+[[nodiscard]] inline bool is_finite(reward_range range) noexcept {
+    return std::isfinite(range.hi - range.lo);
+}
+
+/// Q = 0 for everything, at no cost: decoding with it is the anchor itself, cut to top_k.
 struct zero_value {
     /// Models action_value.
     void evaluate(std::span<const value_query> queries) const noexcept {

@@ -17,9 +17,9 @@ namespace tq {
 ///     begins with requests[i].sequence, has start == that sequence's size, at most max_tokens
 ///     tokens after it, and no end token.
 ///  2. Two requests are independent draws unless their sequences and keys are equal.
-///  3. If rule.log_probabilities, it fills in log_probability, or leaves it NaN if it cannot (then
-///     there are no importance weights from probabilities). `rows` may count more than the tokens, if
-///     more than one model read them.
+///  3. Where a request asks for its log_probability it fills that in, or leaves it NaN if it cannot
+///     (then there are no importance weights from probabilities). `rows` may count more than the
+///     tokens, if more than one model read them.
 ///  4. It may throw backend_error; the object stays usable.
 template <class Model>
 concept completer = requires(Model& model, std::span<const rollout_request> requests,

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "../config.hpp"
+#include "names.hpp"
 
 namespace tq {
 
@@ -33,14 +34,19 @@ private:
     int code_;
 };
 
-/// Throws invalid_option unless `ok`. Written out at each use: check_option(x > 0, "decoder",
-/// "alpha", x, "in (0, inf]").
+/// Throws invalid_option unless `ok`: check_option(x > 0, "decoder", "alpha", x, "in (0, inf]").
+/// Enums that have words are named by them.
 template <class Value>
 void check_option(bool ok, std::string_view where, std::string_view field, const Value& value,
                   std::string_view range) {
     if (ok) return;
     std::ostringstream text;
-    text << where << ": " << field << " = " << value << ", must be " << range;
+    text << where << ": " << field << " = ";
+    if constexpr (named_enum<Value>)
+        text << to_string(value);
+    else
+        text << value;
+    text << ", must be " << range;
     throw invalid_option{text.str()};
 }
 

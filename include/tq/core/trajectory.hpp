@@ -17,7 +17,6 @@ struct decode_state {
     std::size_t tokens_left = 0;  ///< answer tokens that may still come, this one included; >= 1
     token_view end_tokens;        ///< tokens that end the answer; they are not part of it
     random_key key{};             ///< of this prompt and this position
-    random_key answer_key{};      ///< of this prompt, the same at every position
     std::size_t spent = 0;        ///< model tokens that look-ahead has cost this answer so far
     double kl = 0;  ///< nats that the tilts have spent in this answer so far, over what they tilt
 
@@ -38,7 +37,7 @@ struct trajectory {
     std::size_t known = 0;  ///< how many of its tokens were remembered, not computed
 
     /// log rho(continuation), end included (all end tokens together), under the law that it was drawn
-    /// from; NaN = unknown, or nobody asked (sampling_rule::log_probabilities).
+    /// from; NaN = unknown, or nobody asked (rollout_request::log_probability).
     double log_probability = std::numeric_limits<double>::quiet_NaN();
 
     /// The continuation.
@@ -53,18 +52,10 @@ struct answer_view {
     bool finished = false;  ///< true if the model ended it, false if it was cut
 };
 
-/// How the next token of a rollout is drawn.
+/// How the next token of a rollout is drawn: by inverse transform of one uniform number.
 struct sampling_rule {
     double temperature = 1.0;  ///< [0, inf); 0 = greedy (argmax), 1 = the model as it is (no-op)
     double top_p = 1.0;        ///< (0, 1]; keep the smallest set of this mass; 1 = all (no-op)
-
-    /// false (no-op): inverse transform of one uniform number. true: argmax of log p + g with Gumbel
-    /// noise g for each token, so that equal keys give like tokens on unlike rows. Both are exact.
-    bool gumbel = false;
-
-    /// Also find trajectory::log_probability, for importance weights; false = no-op. Needs a law that
-    /// gives every token a probability: temperature > 0, top_p = 1.
-    bool log_probabilities = false;
 
     /// True if there is nothing random.
     [[nodiscard]] bool greedy() const noexcept { return temperature == 0.0; }
@@ -76,8 +67,10 @@ struct rollout_request {
     std::size_t max_tokens = 0;  ///< the rollout's length at most; 0 = none, comes back as it is
     token_view end_tokens;       ///< reaching one of them finishes the rollout
     random_key key{};            ///< the token at position p of the sequence is drawn at index p
-    std::size_t prompt_size =
-        0;  ///< how much of `sequence` is the prompt; only some completers care
+    std::size_t prompt_size = 0;  ///< how much of `sequence` is the prompt; some completers care
+    /// Also find trajectory::log_probability, for importance weights; false = no-op. Needs a law that
+    /// gives every token a probability: temperature > 0, top_p = 1.
+    bool log_probability = false;
 };
 
 }  // namespace tq

@@ -44,26 +44,24 @@ private:
         erased& operator=(const erased&) = delete;
         virtual ~erased() = default;
         virtual void evaluate(std::span<const value_query> queries) = 0;
-        [[nodiscard]] virtual reward_range range() const = 0;
-        [[nodiscard]] virtual std::size_t cost(const decode_state& state) const = 0;
+        [[nodiscard]] virtual reward_range range() = 0;
+        [[nodiscard]] virtual std::size_t cost(const decode_state& state) = 0;
     };
 
     template <class Value>
     struct model final : erased {
         explicit model(Value&& held) : value(std::forward<Value>(held)) {}
         void evaluate(std::span<const value_query> queries) override { value.evaluate(queries); }
-        [[nodiscard]] reward_range range() const override {
-            return range_of(value).value_or(reward_range{});
-        }
-        [[nodiscard]] std::size_t cost(const decode_state& state) const override {
+        [[nodiscard]] reward_range range() override { return value_range(value); }
+        [[nodiscard]] std::size_t cost(const decode_state& state) override {
             if constexpr (bounded_value<std::remove_reference_t<Value>>)
                 return value.cost(state) * rollouts(state);
             else
                 return 1;
         }
         /// That an evaluation of one candidate takes.
-        [[nodiscard]] std::size_t rollouts(const decode_state& state) const {
-            if constexpr (sampled_value<std::remove_reference_t<Value>>)
+        [[nodiscard]] std::size_t rollouts(const decode_state& state) {
+            if constexpr (piecewise_value<std::remove_reference_t<Value>>)
                 return value.rollouts(state, token_id{-1});
             else
                 return 1;

@@ -98,9 +98,9 @@ struct block_step {
 /// with selection::argmax best-of-k itself. Blockwise decoding: Mudgal et al., arXiv 2310.17022.
 ///
 /// Lvalues are held by reference and must outlive the object, rvalues are moved in.
-/// threads: one decoder per thread; it uses the models it was given.
+/// threads: one decoder per thread; it uses the models it was given. Models decoding_method.
 template <class Proposer, class Value>
-class block_decoder {
+class block_decoder : public generates<block_decoder<Proposer, Value>> {
     static_assert(explain_policy<std::remove_reference_t<Proposer>>());
     static_assert(explain_action_value<std::remove_reference_t<Value>>());
 
@@ -117,16 +117,6 @@ public:
         validate(options_, "block_decoder");
     }
 
-    /// Many prompts, advanced together: one more block each per advance().
-    /// Throws invalid_option if a prompt is empty or holds a token outside the vocabulary.
-    [[nodiscard]] generation<block_decoder> generate_all(std::span<const token_list> prompts,
-                                                         std::size_t max_tokens,
-                                                         std::size_t first_index = 0) {
-        const std::vector<token_view> views(prompts.begin(), prompts.end());
-        check_prompts(views, vocab_size_of(proposer_), "block_decoder");
-        return {*this, views, max_tokens, random_key{options_.seed}, first_index};
-    }
-
     /// One decision for each state.
     [[nodiscard]] std::vector<block_step> next(std::span<const decode_state> states) {
         const std::vector<trajectory> blocks = propose(states);
@@ -140,10 +130,9 @@ public:
         return steps;
     }
 
-    /// What it was made with.
     [[nodiscard]] const block_options& options() const noexcept { return options_; }
-    /// Tokens that end an answer.
     [[nodiscard]] token_view end_tokens() const noexcept { return end_tokens_; }
+    [[nodiscard]] std::size_t vocab_size() { return vocab_size_of(proposer_); }
 
 private:
     static constexpr std::uint64_t proposal_key = 1, value_key = 2, choice_key = 3;
@@ -155,7 +144,7 @@ private:
             for (std::size_t i = 0; i < options_.candidates; ++i)
                 requests.push_back({.sequence = state.sequence,
                                     .max_tokens = (std::min)(options_.block, state.tokens_left),
-                                    .end_tokens = end_tokens_,
+                                    .end_tokens = state.end_tokens,
                                     .key = state.key.fold_in(proposal_key).fold_in(i)});
         return run_rollouts(proposer_, requests, options_.proposal);
     }
@@ -170,10 +159,9 @@ private:
             decode_state state = states[i];
             const token_view sequence = blocks[j].sequence;
             const token_view last =
-                blocks[j].finished ? token_view{end_tokens_}.first(1) : sequence.last(1);
+                blocks[j].finished ? state.end_tokens.first(1) : sequence.last(1);
             state.sequence = blocks[j].finished ? sequence : sequence.first(sequence.size() - 1);
             state.tokens_left -= state.sequence.size() - states[i].sequence.size();
-            state.end_tokens = end_tokens_;
             state.key = states[i].key.fold_in(value_key).fold_in(j % options_.candidates);
             queries.push_back({state, last, {&values[j], 1}});
         }

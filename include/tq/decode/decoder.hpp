@@ -1,9 +1,12 @@
 #pragma once
 // The decoder: prompts in, streams of tokens out.
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <span>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -12,8 +15,6 @@
 #include "race.hpp"
 #include "scorer.hpp"
 #include "selection.hpp"
-#include "stream.hpp"
-#include "whole_value.hpp"
 
 namespace tq {
 
@@ -25,16 +26,15 @@ namespace tq {
 ///     auto batch = decode.generate_all(prompts, 64);                  // many prompts together
 ///
 /// Lvalue policy and value are held by reference and must outlive the decoder; rvalues are moved in.
-/// With zero_value it is the frozen model itself. The same seed, options and models give the same
-/// tokens, whichever prompts are decoded together.
-/// threads: one decoder per thread; it uses the models it was given.
+/// The same seed, options and models give the same tokens, whichever prompts are decoded together.
+/// threads: one decoder per thread; it uses the models it was given. Models decoding_method.
 template <class Policy, class Value, class Anchor = std::remove_reference_t<Policy>>
-class decoder {
+class decoder : public generates<decoder<Policy, Value, Anchor>> {
 public:
     /// What one decision is.
     using step_type = step;
 
-    /// Throws invalid_option if an option is out of range.
+    /// Throws invalid_option if an option is out of range, or not to be had from this value.
     decoder(Policy&& policy, Value&& value, decode_options options = {})
         : scorer_{std::forward<Policy>(policy), std::forward<Value>(value), std::move(options)},
           end_tokens_{chosen_end_tokens(this->options().end_tokens, scorer_.policy())} {}
@@ -44,101 +44,68 @@ public:
                   std::move(options)},
           end_tokens_{chosen_end_tokens(this->options().end_tokens, scorer_.policy())} {}
 
-    /// A lazy input range of steps; each increment computes one token, `break` cancels.
-    /// `index` tells the prompts of one seed apart: it is part of every random number's key.
-    /// Throws invalid_option if the prompt is empty or holds a token outside the vocabulary.
-    [[nodiscard]] token_stream<decoder> generate(token_view prompt, std::size_t max_tokens,
-                                                 std::size_t index = 0) {
-        return token_stream<decoder>{start({&prompt, 1}, max_tokens, index)};
-    }
-
-    /// Many prompts, advanced together: one more token each per advance(). Prompt i gets the answer
-    /// that generate(prompts[i], max_tokens, first_index + i) would give.
-    [[nodiscard]] generation<decoder> generate_all(std::span<const token_list> prompts,
-                                                   std::size_t max_tokens,
-                                                   std::size_t first_index = 0) {
-        const std::vector<token_view> views(prompts.begin(), prompts.end());
-        return start(views, max_tokens, first_index);
-    }
-
-    /// One decision for each state: the primitive for people with their own loop.
+    /// Algorithm 1 of arXiv 2405.20495: one token for each state. The paper's naive form, which gives
+    /// the same tokens, is examples/ladder/00_algorithm.cpp.
     [[nodiscard]] std::vector<step> next(std::span<const decode_state> states) {
-        if constexpr (can_race)
-            if (options().race != race_mode::exhaustive) return race(states);
-        return score(states);
+        // Candidates: the top_k likeliest tokens of the prior (all that can win, if the race is wide).
+        std::vector<tilted_distribution> found = scorer_.propose(states, reach());
+        // Q(s, z): the baseline finishes every answer s + z and the reward judges it, in a race that
+        // drops who cannot win; exhaustive drops nobody.
+        const std::vector<race_outcome> raced =
+            run_race(scorer_.value(), options(), mode(), states, found);
+        std::vector<step> steps;
+        for (std::size_t i = 0; i < states.size(); ++i) {
+            // pi(z|s) ∝ prior(z|s) exp(Q(s,z) / alpha), once every Q is known.
+            const bool closed = raced[i].complete && std::isinf(reach());
+            if (closed) scorer_.close(found[i], states[i]);
+            // A draw from it or its mode; the race has found the same where it left the form open.
+            const std::size_t choice =
+                closed ? select(found[i], options().select, states[i].key) : raced[i].winner;
+            steps.push_back(make_step(states[i], std::move(found[i]), choice, raced[i].report));
+        }
+        return steps;
     }
 
+    /// What, as far as has been decoded, saves nothing or changes nothing, in words; empty = nothing.
+    [[nodiscard]] std::vector<std::string> notes() const {
+        std::vector<std::string> result;
+        if (races_unbounded_)
+            result.emplace_back(
+                "race = exact drops no candidate: the reward states no range (give it one with "
+                "`range()` or tq::bounded{reward, {lo, hi}})");
+        if (widest_tilt_ >= 0 && widest_tilt_ < 1)
+            result.push_back("Q's spread is below alpha (" + std::to_string(widest_tilt_) +
+                             " of it at most in a step): the tilt hardly changes the prior");
+        return result;
+    }
+
+    /// Its distributions without a choice, every Q known.
+    [[nodiscard]] auto& scorer() noexcept { return scorer_; }
     /// Time spent so far in kernels that look at whole rows of the policy or the anchor.
     [[nodiscard]] double kernel_seconds() const noexcept { return scorer_.kernel_seconds(); }
-
-    /// What it was made with.
     [[nodiscard]] const decode_options& options() const noexcept { return scorer_.options(); }
-    /// Tokens that end an answer.
     [[nodiscard]] token_view end_tokens() const noexcept { return end_tokens_; }
+    [[nodiscard]] std::size_t vocab_size() { return vocab_size_of(scorer_.policy()); }
 
 private:
-    using value_type = std::remove_reference_t<Value>;
-    static constexpr bool can_race = sampled_value<value_type> || bounded_value<value_type>;
-
-    [[nodiscard]] std::vector<step> score(std::span<const decode_state> states) {
-        std::vector<tilted_distribution> distributions = scorer_.score(states);
-        std::vector<step> steps;
-        for (std::size_t i = 0; i < states.size(); ++i) {
-            const std::size_t choice = select(distributions[i], options().select, states[i].key);
-            race_report report;
-            report.contenders = report.starters = distributions[i].size();
-            report.rollouts = rollouts_of(distributions[i]);
-            report.rounds = report.rollouts > 0 ? 1 : 0;
-            steps.push_back(make_step(states[i], std::move(distributions[i]), choice, report));
-        }
-        return steps;
+    /// An alpha_rule needs every Q: then the exact race is the exhaustive one.
+    [[nodiscard]] race_mode mode() const {
+        return options().alpha_rule ? race_mode::exhaustive : options().race;
     }
 
-    /// As score, without the rollouts that the race saves. A distribution whose every Q is known
-    /// all the same is closed.
-    [[nodiscard]] std::vector<step> race(std::span<const decode_state> states) {
-        const bool wide = std::isfinite(width()) &&
-                          (options().widen || options().top_k >= vocab_size_of(scorer_.policy()));
-        std::vector<tilted_distribution> distributions =
-            wide ? scorer_.propose_contenders(states, width()) : scorer_.propose(states);
-        const std::vector<race_outcome> outcomes = run_race(states, distributions);
-        std::vector<step> steps;
-        for (std::size_t i = 0; i < states.size(); ++i) {
-            if (outcomes[i].complete && !wide) scorer_.close(distributions[i], states[i]);
-            steps.push_back(make_step(states[i], std::move(distributions[i]), outcomes[i].winner,
-                                      outcomes[i].report));
-        }
-        return steps;
-    }
-
-    [[nodiscard]] std::vector<race_outcome> run_race(std::span<const decode_state> states,
-                                                     std::span<tilted_distribution> distributions) {
-        if constexpr (sampled_value<value_type>) {
-            return tq::run_race(scorer_.value(), options(), states, distributions);
-        } else {
-            whole_value<value_type> whole{scorer_.value()};
-            std::vector<race_outcome> outcomes =
-                tq::run_race(whole, options(), states, distributions);
-            for (std::size_t i = 0; i < outcomes.size(); ++i)  // it counted candidates
-                outcomes[i].report.rollouts = rollouts_of(distributions[i]);
-            return outcomes;
-        }
-    }
-
-    [[nodiscard]] static std::size_t rollouts_of(const tilted_distribution& distribution) {
-        std::size_t sum = 0;
-        for (const std::size_t rollouts : distribution.rollouts) sum += rollouts;
-        return sum;
-    }
-
-    /// How far apart two candidates' Q / alpha can be.
-    [[nodiscard]] double width() {
-        const reward_range range = scorer_.value().range();
-        return std::isinf(options().alpha) ? 0.0 : (range.hi - range.lo) / options().alpha;
+    /// How far apart two candidates' Q / alpha can be, if the race is over the whole vocabulary; inf
+    /// if it is over the top_k likeliest tokens.
+    [[nodiscard]] double reach() {
+        constexpr double narrow = std::numeric_limits<double>::infinity();
+        const reward_range range = value_range(scorer_.value());
+        if (mode() == race_mode::exhaustive || !is_finite(range)) return narrow;
+        if (!options().widen && options().top_k < vocab_size()) return narrow;
+        return tilt_of_q(range.hi - range.lo, options().alpha);
     }
 
     [[nodiscard]] step make_step(const decode_state& state, tilted_distribution&& distribution,
-                                 std::size_t choice, const race_report& report) const {
+                                 std::size_t choice, const race_report& report) {
+        take_note(distribution, report);
         step result;
         result.race = report;
         result.spent = distribution.spent;
@@ -153,14 +120,20 @@ private:
         return result;
     }
 
-    [[nodiscard]] generation<decoder> start(std::span<const token_view> prompts,
-                                            std::size_t max_tokens, std::size_t first_index) {
-        check_prompts(prompts, vocab_size_of(scorer_.policy()), "decoder");
-        return {*this, prompts, max_tokens, random_key{options().seed}, first_index};
+    void take_note(const tilted_distribution& distribution, const race_report& report) {
+        if (report.mode == race_mode::exact && report.rollouts > 0)
+            races_unbounded_ = !is_finite(value_range(scorer_.value()));
+        double lo = std::numeric_limits<double>::infinity(), hi = -lo;
+        for (const double q : distribution.q)
+            if (std::isfinite(q)) lo = (std::min)(lo, q), hi = (std::max)(hi, q);
+        if (hi > lo && report.rollouts > 1)
+            widest_tilt_ = (std::max)(widest_tilt_, tilt_of_q(hi - lo, distribution.alpha));
     }
 
-    scorer<Policy, Value, Anchor> scorer_;
+    tq::scorer<Policy, Value, Anchor> scorer_;
     token_list end_tokens_;
+    bool races_unbounded_ = false;
+    double widest_tilt_ = -1;  // largest spread of Q / alpha in a step; < 0: none is known
 };
 
 template <class Policy, class Value>

@@ -1,16 +1,19 @@
 #pragma once
-// Answers in the making, for one or many prompts.
+// Answers in the making, for one or many prompts and any way of decoding.
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "../concepts/decoder.hpp"
 #include "../concepts/policy.hpp"
 #include "../core/error.hpp"
 #include "../core/trajectory.hpp"
-#include "step.hpp"
+#include "stream.hpp"
 
 namespace tq {
 
@@ -22,19 +25,16 @@ template <class Model>
     return {stated.begin(), stated.end()};
 }
 
-/// Throws invalid_option unless every prompt has tokens, all of them in [0, vocab_size).
-inline void check_prompts(std::span<const token_view> prompts, std::size_t vocab_size,
-                          const std::string& decoder) {
-    for (std::size_t i = 0; i < prompts.size(); ++i) {
-        const std::string where = decoder + ": prompt " + std::to_string(i);
-        check_option(!prompts[i].empty(), where, "size", 0, ">= 1 token");
-        for (const token_id token : prompts[i])
-            check_option(token >= 0 && static_cast<std::size_t>(token) < vocab_size, where, "token",
-                         token, "in [0, " + std::to_string(vocab_size) + ")");
-    }
+/// Throws invalid_option unless a prompt has tokens, all of them in [0, vocab_size).
+inline void check_prompt(token_view prompt, std::size_t vocab_size, const std::string& where) {
+    check_option(!prompt.empty(), where, "size", 0, ">= 1 token");
+    for (const token_id token : prompt)
+        check_option(token >= 0 && static_cast<std::size_t>(token) < vocab_size, where, "token",
+                     token, "in [0, " + std::to_string(vocab_size) + ")");
 }
 
-/// The answers of a batch of prompts while they are decoded together.
+/// The answers of a batch of prompts while they are decoded together. Prompts may come and go while it
+/// runs: add() and cancel() between two advance().
 ///
 /// Nothing is lost on an error: if advance() throws, every answer is as it was before the call, and
 /// calling it again retries the same decisions with the same random numbers.
@@ -45,16 +45,30 @@ public:
     /// What one decision is.
     using step_type = typename Decoder::step_type;
 
-    /// Made by a decoder; max_tokens: of each answer.
-    generation(Decoder& decoder, std::span<const token_view> prompts, std::size_t max_tokens,
-               random_key seed, std::size_t first_index)
-        : decoder_{&decoder},
-          max_tokens_{max_tokens} {
-        for (std::size_t i = 0; i < prompts.size(); ++i)
-            answers_.push_back({.sequence = {prompts[i].begin(), prompts[i].end()},
-                                .prompt_size = prompts[i].size(),
-                                .key = seed.fold_in(first_index + i)});
+    /// No prompt yet.
+    explicit generation(Decoder& decoder) : decoder_{&decoder} {
+        static_assert(decoding_method<Decoder>,
+                      "tq: a decoder needs next(states), end_tokens() and "
+                      "step_type; see concepts/decoder.hpp");
     }
+
+    /// One more answer; returns its index, the number of add() before. The answer goes on from
+    /// request.sequence, of which prompt_size tokens are the prompt (0 = all); its random numbers are
+    /// those of request.key; it ends at request.end_tokens, or the decoder's if that is empty.
+    /// Prompts are not checked here: see generates::generate_all.
+    std::size_t add(const rollout_request& request) {
+        answers_.push_back(
+            {.sequence = {request.sequence.begin(), request.sequence.end()},
+             .prompt_size = request.prompt_size ? request.prompt_size : request.sequence.size(),
+             .start = request.sequence.size(),
+             .max_tokens = request.max_tokens,
+             .end_tokens = {request.end_tokens.begin(), request.end_tokens.end()},
+             .key = request.key});
+        return answers_.size() - 1;
+    }
+
+    /// Answer `i` gets no more tokens; what it has stays.
+    void cancel(std::size_t i) noexcept { answers_[i].cancelled = true; }
 
     /// One more step for every answer that is not done; empty when all are.
     /// The steps stay valid until the next call.
@@ -91,7 +105,8 @@ public:
     [[nodiscard]] bool finished(std::size_t i) const noexcept { return answers_[i].finished; }
     /// True if answer `i` gets no more tokens.
     [[nodiscard]] bool done(std::size_t i) const noexcept {
-        return finished(i) || answer(i).size() >= max_tokens_;
+        return finished(i) || answers_[i].cancelled ||
+               answers_[i].emitted() >= answers_[i].max_tokens;
     }
     /// What answer `i` has cost so far.
     [[nodiscard]] const model_tokens& spent(std::size_t i) const noexcept {
@@ -116,26 +131,40 @@ public:
     /// Divergence from the policy along answer `i` so far, in nats: the sum of step::kl.
     [[nodiscard]] double kl(std::size_t i) const noexcept { return answers_[i].kl; }
 
+    /// What saves nothing or changes nothing, in words: once for all answers; empty = nothing.
+    [[nodiscard]] std::vector<std::string> notes() const {
+        if constexpr (requires { decoder_->notes(); })
+            return decoder_->notes();
+        else
+            return {};
+    }
+
 private:
     struct progress {
         token_list sequence;  // prompt and answer
         std::size_t prompt_size = 0;
+        std::size_t start = 0;  // where what is decoded here begins
+        std::size_t max_tokens = 0;
+        token_list end_tokens;
         random_key key;
         bool finished = false;
+        bool cancelled = false;
         double kl = 0;       // from the policy
         double tilt_kl = 0;  // from what is tilted
         model_tokens spent = {};
         weight_summary weights = {};
+
+        [[nodiscard]] std::size_t emitted() const noexcept { return sequence.size() - start; }
     };
 
     [[nodiscard]] decode_state state(const progress& answer) const {
-        const std::size_t emitted = answer.sequence.size() - answer.prompt_size;
+        const std::size_t emitted = answer.emitted();
         return {.sequence = answer.sequence,
                 .prompt_size = answer.prompt_size,
-                .tokens_left = max_tokens_ - emitted,
-                .end_tokens = decoder_->end_tokens(),
+                .tokens_left = answer.max_tokens - emitted,
+                .end_tokens = answer.end_tokens.empty() ? token_view{decoder_->end_tokens()}
+                                                        : token_view{answer.end_tokens},
                 .key = answer.key.fold_in(emitted),
-                .answer_key = answer.key,
                 .spent = answer.spent.baseline + answer.spent.reward,
                 .kl = answer.tilt_kl};
     }
@@ -151,9 +180,63 @@ private:
     }
 
     Decoder* decoder_;
-    std::size_t max_tokens_;
     std::vector<progress> answers_;
     std::vector<step_type> steps_;  // of the last advance()
+};
+
+/// Gives a decoding_method its generate and generate_all, by inheriting from generates<itself>. It has,
+/// besides, `vocab_size()` and `options().seed`. A generation refers to its decoder, so a temporary one
+/// has none.
+template <class Decoder>
+class generates {
+public:
+    /// A lazy input range of steps; each increment computes one step, `break` cancels.
+    /// `index` tells the prompts of one seed apart: it is part of every random number's key.
+    /// Throws invalid_option if the prompt is empty or holds a token outside the vocabulary.
+    [[nodiscard]] auto generate(token_view prompt, std::size_t max_tokens,
+                                std::size_t index = 0) & {
+        return token_stream<generation<Decoder>>{start({&prompt, 1}, max_tokens, index)};
+    }
+
+    /// Many prompts, advanced together: one more step each per advance(). Prompt i gets the answer
+    /// that generate(prompts[i], max_tokens, first_index + i) would give.
+    [[nodiscard]] generation<Decoder> generate_all(std::span<const token_list> prompts,
+                                                   std::size_t max_tokens,
+                                                   std::size_t first_index = 0) & {
+        const std::vector<token_view> views(prompts.begin(), prompts.end());
+        return start(views, max_tokens, first_index);
+    }
+
+    /// Fails to compile: the stream would refer to a decoder that is gone.
+    template <class Nothing = void>
+    void generate(token_view, std::size_t, std::size_t = 0) && {
+        static_assert(kept<Nothing>,
+                      "tq: keep the decoder in a variable: what it generates refers to it");
+    }
+    /// Fails to compile: the generation would refer to a decoder that is gone.
+    template <class Nothing = void>
+    void generate_all(std::span<const token_list>, std::size_t, std::size_t = 0) && {
+        static_assert(kept<Nothing>,
+                      "tq: keep the decoder in a variable: what it generates refers to it");
+    }
+
+private:
+    template <class>
+    static constexpr bool kept = false;
+
+    [[nodiscard]] generation<Decoder> start(std::span<const token_view> prompts,
+                                            std::size_t max_tokens, std::size_t first_index) {
+        auto& self = static_cast<Decoder&>(*this);
+        generation<Decoder> result{self};
+        for (std::size_t i = 0; i < prompts.size(); ++i) {
+            check_prompt(prompts[i], self.vocab_size(), "decoder: prompt " + std::to_string(i));
+            result.add({.sequence = prompts[i],
+                        .max_tokens = max_tokens,
+                        .end_tokens = {},
+                        .key = random_key{self.options().seed}.fold_in(first_index + i)});
+        }
+        return result;
+    }
 };
 
 }  // namespace tq

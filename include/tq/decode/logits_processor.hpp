@@ -1,6 +1,7 @@
 #pragma once
 // logits_processor: the tilt for engines that have a loop of their own.
 
+#include <cmath>
 #include <cstddef>
 #include <limits>
 #include <memory>
@@ -15,12 +16,6 @@
 #include "decoder.hpp"
 
 namespace tq {
-
-/// What becomes of the tokens that are no candidates.
-enum class outside {
-    mask,  ///< forbidden: -inf (the decoder's own rule)
-    keep,  ///< they keep their probabilities; the candidates share out what they had together
-};
 
 namespace detail {
 
@@ -47,7 +42,7 @@ private:
 ///     tq::logits_processor steer{q, {.alpha = 0.1, .top_k = 8}};       // q: any action value
 ///     steer(logits, {.sequence = ids, .prompt_size = n, .tokens_left = 32, .end_tokens = eos});
 ///
-/// The candidates are the top_k largest logits. `sequence` is prompt and answer so far; `tokens_left` is
+/// The candidates are the top_k largest logits; the others are forbidden (-inf). `sequence` is prompt and answer so far; `tokens_left` is
 /// how long the answer may still get: look-ahead must end where the answer will. Several rows together
 /// share the model calls of their look-ahead. Where the engine lets tq pick the token as well, pick()
 /// can race and saves most of the rollouts.
@@ -59,47 +54,52 @@ template <class Value>
 class logits_processor {
 public:
     /// Throws invalid_option if an option is out of range.
-    explicit logits_processor(Value&& value, decode_options options = {},
-                              outside others = outside::mask)
+    explicit logits_processor(Value&& value, decode_options options = {})
         : given_{std::make_unique<detail::given_logits>()},
-          decoder_{*given_, std::forward<Value>(value), std::move(options)},
-          others_{others} {}
+          decoder_{*given_, std::forward<Value>(value), std::move(options)} {}
 
-    /// Throws invalid_option unless race is exhaustive: logits need the Q of every candidate.
+    /// Logits need the Q of every candidate: nobody is dropped. Throws invalid_option if the options ask
+    /// for a confident race or a budget.
     void operator()(std::span<float> logits, const decode_state& state) {
         (*this)(std::span{&logits, 1}, std::span{&state, 1});
     }
 
     /// Row i belongs to states[i].
     void operator()(std::span<const std::span<float>> rows, std::span<const decode_state> states) {
-        check_option(decoder_.options().race == race_mode::exhaustive, "logits_processor", "race",
-                     static_cast<int>(decoder_.options().race),
-                     "exhaustive where logits are wanted; pick() can race");
+        const decode_options& chosen = decoder_.options();
+        check_option(chosen.race != race_mode::confident, "logits_processor", "race", chosen.race,
+                     "exhaustive or exact where logits are wanted; pick() can race");
+        check_option(std::isinf(chosen.token_budget), "logits_processor", "token_budget",
+                     chosen.token_budget, "inf where logits are wanted; pick() can keep to it");
         const std::vector<logits_view> views(rows.begin(), rows.end());
-        const std::vector<step> steps = pick(std::span<const logits_view>{views}, states);
-        for (std::size_t i = 0; i < rows.size(); ++i) write(steps[i].distribution, rows[i]);
+        give(views, states);
+        const std::vector<tilted_distribution> tilted = decoder_.scorer().score(states);
+        for (std::size_t i = 0; i < rows.size(); ++i) write(tilted[i], rows[i]);
     }
 
     /// The decoder's own decision by these logits, which stay as they are.
     [[nodiscard]] step pick(logits_view logits, const decode_state& state) {
         return std::move(pick(std::span{&logits, 1}, std::span{&state, 1}).front());
     }
-    /// One token for each row, in the order of the rows; needs decode_options::race for a race.
+    /// One token for each row, in the order of the rows.
     [[nodiscard]] std::vector<step> pick(std::span<const logits_view> rows,
                                          std::span<const decode_state> states) {
+        give(rows, states);
+        return decoder_.next(states);
+    }
+
+    [[nodiscard]] const decode_options& options() const noexcept { return decoder_.options(); }
+
+private:
+    void give(std::span<const logits_view> rows, std::span<const decode_state> states) {
         check_option(rows.size() == states.size(), "logits_processor", "rows", rows.size(),
                      "as many as states, " + std::to_string(states.size()));
         for (const logits_view row : rows)
             check_option(!row.empty() && row.size() == rows.front().size(), "logits_processor",
                          "row size", row.size(), "that of the vocabulary, >= 1, in every row");
         given_->give(rows);
-        return decoder_.next(states);
     }
 
-    /// What it was made with.
-    [[nodiscard]] const decode_options& options() const noexcept { return decoder_.options(); }
-
-private:
     void write(const tilted_distribution& tilted, std::span<float> row) const {
         constexpr float forbidden = -std::numeric_limits<float>::infinity();
         const double temperature = decoder_.options().temperature;
@@ -110,20 +110,16 @@ private:
             changed.push_back(logit / temperature + tilted.log_p[i] + together -
                               tilted.log_prior[i]);
         }
-        if (others_ == outside::mask)
-            for (float& logit : row) logit = forbidden;
-        else if (temperature != 1)
-            for (float& logit : row) logit = static_cast<float>(logit / temperature);
+        for (float& logit : row) logit = forbidden;
         for (std::size_t i = 0; i < tilted.size(); ++i)
             row[static_cast<std::size_t>(tilted.tokens[i])] = static_cast<float>(changed[i]);
     }
 
     std::unique_ptr<detail::given_logits> given_;  // the decoder has its address
     decoder<detail::given_logits&, Value> decoder_;
-    outside others_;
 };
 
 template <class Value>
-logits_processor(Value&&, decode_options = {}, outside = outside::mask) -> logits_processor<Value>;
+logits_processor(Value&&, decode_options = {}) -> logits_processor<Value>;
 
 }  // namespace tq

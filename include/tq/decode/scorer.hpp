@@ -14,12 +14,12 @@
 #include "../concepts/action_value.hpp"
 #include "../concepts/policy.hpp"
 #include "../core/stopwatch.hpp"
-#include "../estimate/shrink.hpp"
 #include "../kernels/gumbel.hpp"
 #include "../kernels/log_sum_exp.hpp"
 #include "../kernels/tilt.hpp"
 #include "../kernels/top_k.hpp"
 #include "options.hpp"
+#include "race.hpp"
 #include "selection.hpp"
 #include "step.hpp"
 
@@ -42,12 +42,13 @@ class scorer {
     static_assert(explain_policy<Anchor>());
 
 public:
-    /// Throws invalid_option if alpha, top_k or temperature is out of range.
+    /// Throws invalid_option if an option is out of range, or not to be had from this value.
     scorer(Policy&& policy, Value&& value, decode_options options = {})
         : policy_(std::forward<Policy>(policy)),
           value_(std::forward<Value>(value)),
           options_{std::move(options)} {
         validate(options_, "scorer");
+        refuse_what_the_value_cannot();
     }
 
     /// The same with the prior taken from `anchor` (the policy itself will do). Throws invalid_option
@@ -62,73 +63,25 @@ public:
         anchor_ = is_policy ? nullptr : &anchor;
     }
 
-    /// One distribution for each state, in order.
+    /// One distribution for each state, in order, every Q known.
     /// Throws backend_error if a row of logits holds NaN or forbids every token, or if a Q is NaN;
     /// whatever the models throw passes through.
     [[nodiscard]] std::vector<tilted_distribution> score(std::span<const decode_state> states) {
         std::vector<tilted_distribution> result = propose(states);
-        if (!states.empty()) evaluate(states, result);
+        static_cast<void>(run_race(value_, options_, race_mode::exhaustive, states, result));
         for (std::size_t i = 0; i < states.size(); ++i) close(result[i], states[i]);
         return result;
     }
 
-    /// The first half of score: candidates and their log-probabilities, Q still unknown (NaN).
-    [[nodiscard]] std::vector<tilted_distribution> propose(std::span<const decode_state> states) {
-        return propose(states,
-                       [&](logits_view row, const decode_state&) { return likeliest(row); });
-    }
-
-    /// The same for a race that is won by the largest log prior(z) + noise(z) + Q(z) / alpha, where
-    /// all Q / alpha lie within `width` of each other: the candidates are the tokens that can win, of
-    /// the whole vocabulary, if at most top_k can; else the top_k likeliest.
-    [[nodiscard]] std::vector<tilted_distribution> propose_contenders(
-        std::span<const decode_state> states, double width) {
-        return propose(states, [&](logits_view row, const decode_state& state) {
-            return contenders(row, state.key, width);
-        });
-    }
-
-    /// The second half: the closed form, once every Q is there.
-    /// Throws invalid_option if an alpha_rule gives an alpha out of range.
-    void close(tilted_distribution& distribution, const decode_state& state) const {
-        if (options_.shrink)
-            distribution.shrunk =
-                shrink(distribution.q, distribution.q_error, distribution.rollouts).q;
-        if (options_.alpha_rule) {
-            distribution.alpha = options_.alpha_rule(distribution, state);
-            check_option(distribution.alpha > 0, "alpha_rule", "alpha", distribution.alpha,
-                         "in (0, inf]");
-        }
-        distribution.log_z = tilt(distribution.log_prior, distribution.tilting_q(),
-                                  distribution.alpha, distribution.log_p);
-        // It cannot be negative: the mass on the candidates is at most 1. Float logits can leave some
-        // 1e-8 below.
-        const auto divergence = [&](const std::vector<double>& from) {
-            const double kl = kl_divergence(distribution.log_p, from);
-            return kl < 0 ? 0.0 : kl;
-        };
-        distribution.kl = divergence(distribution.log_pi);
-        distribution.kl_prior = anchor_ ? divergence(distribution.log_prior) : distribution.kl;
-    }
-
-    /// The distribution of one state.
-    [[nodiscard]] tilted_distribution score(const decode_state& state) {
-        return std::move(score(std::span{&state, 1}).front());
-    }
-
-    /// What it was made with.
-    [[nodiscard]] const decode_options& options() const noexcept { return options_; }
-    /// The policy it was given.
-    [[nodiscard]] auto& policy() noexcept { return policy_; }
-    /// Time spent in kernels so far: candidates and log-partitions of rows.
-    [[nodiscard]] double kernel_seconds() const noexcept { return kernel_seconds_; }
-    /// The action value it was given.
-    [[nodiscard]] auto& value() noexcept { return value_; }
-
-private:
-    template <class Choose>
-    [[nodiscard]] std::vector<tilted_distribution> propose(std::span<const decode_state> states,
-                                                           Choose choose) {
+    /// The first half of score: candidates and their log-probabilities, Q still unknown (NaN). They are
+    /// the top_k likeliest tokens of the prior.
+    ///
+    /// For a race that is won by the largest log prior(z) + noise(z) + Q(z) / alpha, where all Q / alpha
+    /// lie within a finite `reach` of each other, they are the tokens that can win, of the whole
+    /// vocabulary, if at most top_k can.
+    [[nodiscard]] std::vector<tilted_distribution> propose(
+        std::span<const decode_state> states,
+        double reach = std::numeric_limits<double>::infinity()) {
         std::vector<tilted_distribution> result(states.size());
         if (states.empty()) return result;
         views_.clear();
@@ -137,7 +90,8 @@ private:
             anchor_ ? logits_of(*anchor_, views_) : logits_of(policy_, views_);
         for (std::size_t i = 0; i < rows.size(); ++i) {
             const detail::stopwatch watch{kernel_seconds_};
-            proposal found = choose(rows[i], states[i]);
+            proposal found = std::isfinite(reach) ? contenders(rows[i], states[i].key, reach)
+                                                  : likeliest(rows[i]);
             result[i].tokens = std::move(found.tokens);
             result[i].log_prior = log_probabilities(rows[i], result[i].tokens, found.log_partition);
             result[i].spent.policy = anchor_ ? 2 : 1;
@@ -153,6 +107,48 @@ private:
             distribution.alpha = options_.alpha;
         }
         return result;
+    }
+
+    /// The second half: the closed form, once every Q is there.
+    /// Throws invalid_option if an alpha_rule gives an alpha out of range.
+    void close(tilted_distribution& distribution, const decode_state& state) const {
+        if (options_.alpha_rule) {
+            distribution.alpha = options_.alpha_rule(distribution, state);
+            check_option(distribution.alpha > 0, "alpha_rule", "alpha", distribution.alpha,
+                         "in (0, inf]");
+        }
+        distribution.log_z = tilt(distribution.log_prior, distribution.q, distribution.alpha,
+                                  distribution.log_p);
+        // It cannot be negative: the mass on the candidates is at most 1. Float logits can leave some
+        // 1e-8 below.
+        const auto divergence = [&](const std::vector<double>& from) {
+            const double kl = kl_divergence(distribution.log_p, from);
+            return kl < 0 ? 0.0 : kl;
+        };
+        distribution.kl = divergence(distribution.log_pi);
+        distribution.kl_prior = anchor_ ? divergence(distribution.log_prior) : distribution.kl;
+    }
+
+    /// The distribution of one state.
+    [[nodiscard]] tilted_distribution score(const decode_state& state) {
+        return std::move(score(std::span{&state, 1}).front());
+    }
+
+    [[nodiscard]] const decode_options& options() const noexcept { return options_; }
+    [[nodiscard]] auto& policy() noexcept { return policy_; }
+    /// Time spent in kernels so far: candidates and log-partitions of rows.
+    [[nodiscard]] double kernel_seconds() const noexcept { return kernel_seconds_; }
+    [[nodiscard]] auto& value() noexcept { return value_; }
+
+private:
+    void refuse_what_the_value_cannot() const {
+        using value_type = std::remove_reference_t<Value>;
+        check_option(piecewise_value<value_type> || options_.race != race_mode::confident, "scorer",
+                     "race", options_.race,
+                     "exhaustive or exact: this value's Q does not come piece by piece");
+        check_option(bounded_value<value_type> || std::isinf(options_.token_budget), "scorer",
+                     "token_budget", options_.token_budget,
+                     "inf: this value does not say what it costs (no `range()` and `cost(state)`)");
     }
 
     void set_policy(std::vector<tilted_distribution>& result) {
@@ -216,19 +212,6 @@ private:
                                  options_.temperature -
                              log_partition);
         return result;
-    }
-
-    /// Asks for Q of all candidates of all states in one call.
-    void evaluate(std::span<const decode_state> states, std::vector<tilted_distribution>& result) {
-        std::vector<std::vector<value_estimate>> values(states.size());
-        std::vector<value_query> queries;
-        for (std::size_t i = 0; i < states.size(); ++i) {
-            values[i].resize(result[i].size());
-            queries.push_back({states[i], result[i].tokens, values[i]});
-        }
-        value_.evaluate(queries);
-        for (std::size_t i = 0; i < states.size(); ++i)
-            for (std::size_t j = 0; j < values[i].size(); ++j) result[i].set(j, values[i][j]);
     }
 
     Policy policy_;

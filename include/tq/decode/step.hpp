@@ -12,7 +12,7 @@
 #include "../core/error.hpp"
 #include "../core/model_tokens.hpp"
 #include "../core/token.hpp"
-#include "../core/weight_diagnostics.hpp"
+#include "../concepts/weight_diagnostics.hpp"
 #include "options.hpp"
 
 namespace tq {
@@ -27,7 +27,6 @@ struct tilted_distribution {
     std::vector<double> log_pi;         ///< [n] log-probability under the policy (whole vocabulary)
     std::vector<double> q;              ///< [n] Q(s, z), in units of the reward
     std::vector<double> q_error;        ///< [n] its standard error; 0 = exact, NaN = unknown
-    std::vector<double> shrunk;         ///< [n] Q after shrinkage; empty if there was none
     std::vector<double> log_p;          ///< [n] log-probability of the tilt; exp sums to 1
     std::vector<std::size_t> rollouts;  ///< [n] rollouts that Q rests on
     /// [n] what the importance weights behind Q were like; empty where no Q rests on any.
@@ -41,11 +40,6 @@ struct tilted_distribution {
 
     /// How many candidates.
     [[nodiscard]] std::size_t size() const noexcept { return tokens.size(); }
-
-    /// The Q that the tilt uses: shrunk, or as it was estimated.
-    [[nodiscard]] const std::vector<double>& tilting_q() const noexcept {
-        return shrunk.empty() ? q : shrunk;
-    }
 
     /// Takes in what is known of candidate `i`. Throws backend_error if its Q is NaN.
     void set(std::size_t i, const value_estimate& value) {
@@ -65,7 +59,8 @@ struct tilted_distribution {
 
 /// How a step's race went.
 struct race_report {
-    race_mode mode = race_mode::exhaustive;  ///< what was run; never automatic
+    race_mode mode = race_mode::exhaustive;  ///< what was run
+    bool halved = false;                     ///< the budget did not allow all its rollouts
     std::size_t contenders = 0;              ///< candidates that could win before any rollout
     std::size_t starters = 0;                ///< those of them that the budget let in
     std::size_t rounds = 0;                  ///< 0 = decided without a rollout

@@ -3,9 +3,13 @@
 
 #include <cstddef>
 #include <iterator>
+#include <span>
+#include <string>
 #include <utility>
+#include <vector>
 
-#include "generation.hpp"
+#include "../concepts/weight_diagnostics.hpp"
+#include "../core/token.hpp"
 
 namespace tq {
 
@@ -13,33 +17,28 @@ namespace tq {
 ///
 /// begin() computes the first step and each increment one more. If that throws, what was produced
 /// stays in answer(), and begin() or an increment retries the same decision.
-template <class Decoder>
+template <class Generation>
 class token_stream {
 public:
-    /// Made by decoder::generate.
-    explicit token_stream(generation<Decoder>&& generation) : generation_{std::move(generation)} {}
+    /// What one decision is.
+    using step_type = typename Generation::step_type;
 
-    /// An input iterator; moves only.
+    /// A generation of one answer.
+    explicit token_stream(Generation&& generation) : generation_{std::move(generation)} {}
+
+    /// An input iterator; it moves only.
     class iterator {
     public:
-        /// A step.
-        using value_type = step;
-        /// As the standard asks.
-        using difference_type = std::ptrdiff_t;
-        /// A single pass.
-        using iterator_concept = std::input_iterator_tag;
+        using value_type = step_type;                     ///< a step
+        using difference_type = std::ptrdiff_t;           ///< signed
+        using iterator_concept = std::input_iterator_tag;  ///< a single pass
 
-        /// Made by begin().
         explicit iterator(token_stream* stream) : stream_{stream} {}
-        /// Made by begin().
         iterator(iterator&&) noexcept = default;
-        /// Moves.
         iterator& operator=(iterator&&) noexcept = default;
 
-        /// The current step.
-        [[nodiscard]] const step& operator*() const noexcept { return *stream_->current_; }
-        /// The current step.
-        [[nodiscard]] const step* operator->() const noexcept { return stream_->current_; }
+        [[nodiscard]] const step_type& operator*() const noexcept { return *stream_->current_; }
+        [[nodiscard]] const step_type* operator->() const noexcept { return stream_->current_; }
         /// Computes the next step.
         iterator& operator++() {
             stream_->advance();
@@ -62,7 +61,6 @@ public:
         if (!started_) advance();
         return iterator{this};
     }
-    /// After the last step.
     [[nodiscard]] std::default_sentinel_t end() const noexcept { return {}; }
 
     /// The tokens so far.
@@ -73,17 +71,19 @@ public:
     [[nodiscard]] double kl() const noexcept { return generation_.kl(0); }
     /// How the importance weights went.
     [[nodiscard]] weight_summary weights() const noexcept { return generation_.weights(0); }
+    /// See generation::notes.
+    [[nodiscard]] std::vector<std::string> notes() const { return generation_.notes(); }
 
 private:
     void advance() {
         started_ = false;  // if this throws, begin() retries
-        const std::span<const step> steps = generation_.advance();
+        const std::span<const step_type> steps = generation_.advance();
         started_ = true;
         current_ = steps.empty() ? nullptr : &steps.front();
     }
 
-    generation<Decoder> generation_;
-    const step* current_ = nullptr;
+    Generation generation_;
+    const step_type* current_ = nullptr;
     bool started_ = false;
 };
 

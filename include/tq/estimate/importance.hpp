@@ -7,9 +7,10 @@
 #include <limits>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "../concepts/action_value.hpp"
+#include "../concepts/estimator.hpp"
 #include "../core/error.hpp"
 #include "../kernels/moments.hpp"
 #include "mean.hpp"
@@ -61,8 +62,8 @@ namespace detail {
     return result;
 }
 
-/// mean_estimate of the rollouts whose weight is not 0 (of all, if there are none), with +inf for an
-/// unknown error.
+/// mean_estimate of the rollouts whose weight is not 0 (of all, if there are none), with +inf for
+/// an unknown error.
 [[nodiscard]] inline value_estimate unweighted_mean(std::span<const double> rewards,
                                                     std::span<const double> log_weights) {
     const bool all = positive_count(log_weights) == 0;
@@ -75,8 +76,8 @@ namespace detail {
     return result;
 }
 
-/// The error that collapse_action::widen gives: as large as that of ess unweighted rollouts, and as the
-/// distance to the unweighted estimate.
+/// The error that collapse_action::widen gives: as large as that of ess unweighted rollouts, and as
+/// the distance to the unweighted estimate.
 [[nodiscard]] inline double widened(const value_estimate& value, const value_estimate& unweighted,
                                     double ess) noexcept {
     const double spread =
@@ -100,27 +101,30 @@ namespace detail {
 ///
 ///     Q(s, z) = sum_k w_k r_k / sum_k w_k        (self_normalised; other forms: see weighting)
 ///
-/// The standard error is the delta method's, with the sample factor n / (n - 1): that of mean_estimate
-/// where weights are equal. It knows nothing of the bias of self_normalised, which falls as 1 / n.
+/// The standard error is the delta method's, with the sample factor n / (n - 1): that of
+/// mean_estimate where weights are equal. It knows nothing of the bias of self_normalised, which
+/// falls as 1 / n.
 ///
 /// With the default options the estimate follows the weights only as far as importance_guard allows
-/// (see form_of_estimate): with few rollouts or wild weights it is nearer to the unweighted mean, which
-/// is biased but far less noisy. What that takes off the value, as far as the rollouts tell, is part of
-/// the error then: error^2 = variance + (self-normalised value - value)^2.
+/// (see form_of_estimate): with few rollouts or wild weights it is nearer to the unweighted mean,
+/// which is biased but far less noisy. What that takes off the value, as far as the rollouts tell,
+/// is part of the error then: error^2 = variance + (self-normalised value - value)^2.
 ///
-/// The diagnostics see weights that are uneven, not those that are missing: a baseline that never visits
-/// what r wants gives even weights and a wrong Q. Rollouts of the policy itself in the mixture
-/// (balance_log_probability) are the cure.
+/// The diagnostics see weights that are uneven, not those that are missing: a baseline that never
+/// visits what r wants gives even weights and a wrong Q. Rollouts of the policy itself in the
+/// mixture (balance_log_probability) are the cure.
 ///
 /// Source: self-normalised importance sampling of TQ*, arXiv 2405.20495 (indirect transfer); delta
 /// method: Owen, "Monte Carlo theory, methods and examples", chapter 9.
 ///
 /// shapes: rewards, log_weights [n], of the same rollouts, independent draws given u
-/// returns: q is never NaN, -inf if refused; its error is never NaN either: +inf = unknown; `weights` is set
-/// edges:  n = 0, any NaN, or a sum that is none -> refused, q = -inf. n = 1 -> q is the reward (the weight cancels) and
-///         the error unknown. All weights 0 -> the unweighted mean, collapsed. A reward whose weight
-///         is 0 is not read (it may be -inf). Weights of +inf share all among them (without guard). Where all but one
-///         share is 0 the error is unknown, not 0.
+/// returns: q is never NaN, -inf if refused; its error is never NaN either: +inf = unknown;
+///          `weights` is set
+/// edges:  n = 0, any NaN, or a sum that is none -> refused, q = -inf. n = 1 -> q is the reward
+///         (the weight cancels) and the error unknown. All weights 0 -> the unweighted mean,
+///         collapsed. A reward whose weight is 0 is not read (it may be -inf). Weights of +inf
+///         share all among them (without guard). Where all but one share is 0 the error is unknown,
+///         not 0.
 /// errors: invalid_option for options out of range or sizes that differ
 /// cost:   O(n log n) with 40 passes of n exponentials if tempered; a few allocations. Thread-safe.
 [[nodiscard]] inline value_estimate importance_estimate(std::span<const double> rewards,
@@ -153,5 +157,46 @@ namespace detail {
     result.weights = weights;
     return result;
 }
+
+/// The estimator of indirect transfer: importance_estimate of rollouts that Weights weighs
+/// (rollout_weights). An lvalue is held by reference and must outlive it, an rvalue is moved in.
+template <class Weights>
+class importance {
+public:
+    /// Throws invalid_option if an option is out of range.
+    explicit importance(Weights&& weights, weight_options options = {},
+                        std::string_view where = "importance")
+        : weights_(std::forward<Weights>(weights)),
+          options_{options} {
+        validate(options, where);
+    }
+
+    /// See importance_estimate.
+    [[nodiscard]] value_estimate estimate(std::span<const double> rewards,
+                                          std::span<const double> log_weights) const {
+        return importance_estimate(rewards, log_weights, options_);
+    }
+
+    /// That of the rewards, unless the form is plain or reference; open below if a collapse
+    /// refuses.
+    [[nodiscard]] reward_range range(reward_range rewards) const noexcept {
+        if (options_.form == weighting::plain || weighs_endings()) return {};
+        if (options_.on_collapse == collapse_action::refuse) rewards.lo = -detail::infinity;
+        return rewards;
+    }
+
+    /// The authors' program weighs everything.
+    [[nodiscard]] bool weighs_endings() const noexcept {
+        return options_.form == weighting::reference;
+    }
+    [[nodiscard]] auto& weights() noexcept { return weights_; }
+
+private:
+    Weights weights_;
+    weight_options options_;
+};
+
+template <class Weights>
+importance(Weights&&, weight_options = {}) -> importance<Weights>;
 
 }  // namespace tq

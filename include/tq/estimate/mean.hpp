@@ -6,7 +6,7 @@
 #include <limits>
 #include <span>
 
-#include "../concepts/action_value.hpp"
+#include "../concepts/estimator.hpp"
 #include "../kernels/moments.hpp"
 
 namespace tq {
@@ -25,5 +25,19 @@ namespace tq {
     const double error = n < 2 ? unknown : std::sqrt(found.squares / (n - 1) / n);
     return {.q = found.mean, .standard_error = error, .rollouts = rewards.size(), .spent = {}};
 }
+
+/// The estimator of direct transfer: Q is the mean reward. Models piecewise_estimator.
+struct mean {
+    /// Rewards that are not there yet bound it.
+    static constexpr bool piecewise = true;
+
+    /// mean_estimate of the rewards.
+    [[nodiscard]] value_estimate estimate(std::span<const double> rewards,
+                                          std::span<const double> /*log_weights*/) const noexcept {
+        return mean_estimate(rewards);
+    }
+    /// That of the rewards.
+    [[nodiscard]] reward_range range(reward_range rewards) const noexcept { return rewards; }
+};
 
 }  // namespace tq

@@ -3,6 +3,7 @@
 // weights can be trusted.
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -10,9 +11,9 @@
 #include <string_view>
 #include <vector>
 
+#include "../concepts/weight_diagnostics.hpp"
 #include "../core/bisect.hpp"
 #include "../core/error.hpp"
-#include "../core/weight_diagnostics.hpp"
 #include "../kernels/moments.hpp"
 #include "pareto.hpp"
 
@@ -26,6 +27,13 @@ enum class collapse_action {
     refuse,      ///< no estimate: q = -inf, the candidate must not be chosen
 };
 
+/// The words for them.
+[[nodiscard]] constexpr auto names_of(collapse_action) noexcept {
+    using enum collapse_action;
+    return std::array<named<collapse_action>, 4>{
+        {{warn, "warn"}, {widen, "widen"}, {unweighted, "unweighted"}, {refuse, "refuse"}}};
+}
+
 /// Options of estimates from weighted rollouts.
 struct weight_options {
     /// How weights become an estimate.
@@ -36,8 +44,8 @@ struct weight_options {
     /// Asymptotically a no-op. false = off (no-op).
     bool guard = true;
 
-    /// Of tempered: the floor of the effective sample size, as a share of the rollouts whose weight is
-    /// not 0; (0, 1].
+    /// Of tempered: the floor of the effective sample size, as a share of the rollouts whose weight
+    /// is not 0; (0, 1].
     double temper_floor = 0.5;
 
     /// Of clipped: weights are cut at this quantile of theirs; (0, 1]. 1 = none.
@@ -73,8 +81,8 @@ inline void validate(const weight_options& options, std::string_view where) {
     check_option(options.collapse_k > 0, where, "collapse_k", options.collapse_k, "in (0, inf]");
 }
 
-/// The measured default rule: from how many rollouts on, and with how many effective ones left, weights
-/// are followed. Only rollouts whose weight is not 0 count.
+/// The measured default rule: from how many rollouts on, and with how many effective ones left,
+/// weights are followed. Only rollouts whose weight is not 0 count.
 struct guard_rule {
     std::size_t rollouts = 8;  ///< fewer are not worth weighting, unless floor() holds anyway
     double share = 0.9;        ///< of the rollouts that must stay effective ...
@@ -112,8 +120,8 @@ inline constexpr double infinity = std::numeric_limits<double>::infinity();
     return shares;
 }
 
-/// The largest power in [0, 1] whose weights have an effective sample size of at least `floor`. The size
-/// falls as the power grows, for log sum w^p is convex in p.
+/// The largest power in [0, 1] whose weights have an effective sample size of at least `floor`. The
+/// size falls as the power grows, for log sum w^p is convex in p.
 [[nodiscard]] inline double tempering_power(std::span<const double> log_weights, double floor) {
     std::vector<double> shares(log_weights.size());
     const auto enough = [&](double power) {
@@ -196,8 +204,8 @@ struct chosen_weights {
     weight_diagnostics diagnostics;   ///< of the raw weights
 };
 
-/// Applies form, default rule and fall-back. Refused: n = 0, any NaN among the weights, or collapsed
-/// weights if on_collapse = refuse (and the form is not reference).
+/// Applies form, default rule and fall-back. Refused: n = 0, any NaN among the weights, or
+/// collapsed weights if on_collapse = refuse (and the form is not reference).
 /// Throws invalid_option for options out of range.
 [[nodiscard]] inline chosen_weights choose_weights(std::span<const double> log_weights,
                                                    const weight_options& options = {},

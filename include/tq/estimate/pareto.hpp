@@ -17,8 +17,8 @@ namespace tq {
 
 /// A generalised Pareto distribution of excesses x > 0: P(X > x) = (1 + k x / sigma)^(-1/k).
 struct pareto_fit {
-    /// Shape; moments of order 1 / k and above do not exist. -inf: there is no tail, the largest values
-    /// are all equal. +inf: unknown, too few values.
+    /// Shape; moments of order 1 / k and above do not exist. -inf: there is no tail, the largest
+    /// values are all equal. +inf: unknown, too few values.
     double k = std::numeric_limits<double>::infinity();
     double sigma = 0;  ///< scale; 0 unless k is finite
 
@@ -179,8 +179,8 @@ struct weight_tail {
 /// Pareto smoothing, in place: the weights of the tail become the expected order statistics of the
 /// fitted distribution, none larger than the largest raw weight. Returns k-hat.
 ///
-/// As arviz-stats' psislw, whose results (at r_eff = 1, before normalisation) it reproduces. Weights
-/// tied with the cutoff belong to the body here.
+/// As arviz-stats' psislw, whose results (at r_eff = 1, before normalisation) it reproduces.
+/// Weights tied with the cutoff belong to the body here.
 /// shapes: log_weights [n]
 /// edges:  nothing changes where k-hat is unknown or -inf
 [[nodiscard]] inline double pareto_smooth(std::span<double> log_weights) {

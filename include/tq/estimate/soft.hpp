@@ -3,11 +3,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <cstddef>
 #include <span>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
-#include "../concepts/action_value.hpp"
+#include "../concepts/estimator.hpp"
 #include "../core/error.hpp"
 #include "../kernels/moments.hpp"
 #include "importance.hpp"
@@ -18,8 +21,8 @@ namespace tq {
 
 /// Options of soft_estimate.
 struct soft_options {
-    /// Strength of the regularisation, in units of the reward; (0, inf). Decoding with alpha = beta is
-    /// then the optimum of E[r] - beta KL(. || policy).
+    /// Strength of the regularisation, in units of the reward; (0, inf). Decoding with alpha = beta
+    /// is then the optimum of E[r] - beta KL(. || policy).
     double beta = 0.1;
 
     /// Takes out the bias of the logarithm of a mean, to order 1 / n. false = no-op.
@@ -33,14 +36,15 @@ struct soft_options {
 inline void validate(const soft_options& options, std::string_view where) {
     check_option(options.beta > 0 && std::isfinite(options.beta), where, "beta", options.beta,
                  "in (0, inf)");
-    check_option(options.weights.form != weighting::reference, where, "weights.form", "reference",
-                 "another: the authors' program has no soft value");
+    check_option(options.weights.form != weighting::reference, where, "weights.form",
+                 options.weights.form, "another: the authors' program has no soft value");
     validate(options.weights, where);
 }
 
 namespace detail {
 
-/// The positive ones of n weights, and what follows from their number m: log(m / n) and its variance.
+/// The positive ones of n weights, and what follows from their number m: log(m / n) and its
+/// variance.
 struct positive_weights {
     std::vector<double> logs;
     double n = 0;
@@ -106,29 +110,30 @@ struct positive_weights {
 ///     Q_soft(s, z) = beta log E_{tau ~ rho_pi}[exp(r / beta)] ~ beta log (1/n) sum_k w_k
 ///
 /// with log w_k = implicit_log_weight of rollouts of a baseline (or of a mixture, or of the policy
-/// itself, where it is r / beta). With alpha = beta and the policy as prior, decoding with it is the
-/// optimum rho_r of the regularised objective, which the hard expectation is not. If the baseline is
-/// that optimum, every weight is the same and one rollout gives the exact value.
+/// itself, where it is r / beta). With alpha = beta and the policy as prior, decoding with it is
+/// the optimum rho_r of the regularised objective, which the hard expectation is not. If the
+/// baseline is that optimum, every weight is the same and one rollout gives the exact value.
 ///
 /// With the *baseline* as prior and log w_k = explicit_log_weight the same estimate is that of
-/// pi*(z|s) ∝ rho_BL(z|s) E_BL[exp((r - r_BL) / beta) | s, z]: the baseline itself when r = r_BL. The
-/// two differ by a constant of each candidate: don't mix them.
+/// pi*(z|s) ∝ rho_BL(z|s) E_BL[exp((r - r_BL) / beta) | s, z]: the baseline itself when r = r_BL.
+/// The two differ by a constant of each candidate: don't mix them.
 ///
-/// Bias: the logarithm of a mean is low, by beta var(w) / (2 n mean(w)^2) = beta (n/ESS - 1) / (2 n) to
-/// first order; `jackknife` removes that order (not where one rollout is all there is).
+/// Bias: the logarithm of a mean is low, by beta var(w) / (2 n mean(w)^2) =
+/// beta (n/ESS - 1) / (2 n) to first order; `jackknife` removes that order (not where one rollout is all there is).
 /// Tempered weights of power p give beta / p log mean w^p, which is smaller still but less noisy;
-/// unweighted ones beta mean log w = E_BL[r] - beta KL(rho_BL || rho_pi), the lower bound that p -> 0
-/// leads to. All are exact for the exact baseline. Which of them is used, and what happens when
+/// unweighted ones beta mean log w = E_BL[r] - beta KL(rho_BL || rho_pi), the lower bound that p ->
+/// 0 leads to. All are exact for the exact baseline. Which of them is used, and what happens when
 /// weights collapse, is as in choose_weights, with soft_guard as the default rule: what tempering
-/// takes off is nearly the same for every candidate, and only differences of Q matter. The error does
-/// not count it.
+/// takes off is nearly the same for every candidate, and only differences of Q matter. The error
+/// does not count it.
 ///
-/// Source: log C_r(s, z) of arXiv 2405.20495's aligned baseline; also Q# (arXiv 2502.20548). Tempered
-/// bound: Li and Turner, "Renyi divergence variational inference", NeurIPS 2016.
+/// Source: log C_r(s, z) of arXiv 2405.20495's aligned baseline; also Q# (arXiv 2502.20548).
+/// Tempered bound: Li and Turner, "Renyi divergence variational inference", NeurIPS 2016.
 ///
 /// shapes: log_weights [n], independent draws given u
-/// edges:  n = 0 or any NaN -> refused, q = -inf. n = 1 -> beta log w, error unknown. All weights 0 ->
-///         q = -inf (the value of an impossible optimum), collapsed. A weight of +inf -> q = +inf
+/// edges:  n = 0 or any NaN -> refused, q = -inf. n = 1 -> beta log w, error unknown. All weights 0
+///         -> q = -inf (the value of an impossible optimum), collapsed. A weight of +inf -> q =
+///         +inf
 /// errors: invalid_option for options out of range
 /// cost:   as importance_estimate
 [[nodiscard]] inline value_estimate soft_estimate(std::span<const double> log_weights,
@@ -152,5 +157,50 @@ struct positive_weights {
     result.weights = weights;
     return result;
 }
+
+/// Options of soft, beside the beta of its weights.
+struct soft_transfer_options {
+    bool jackknife = false;       ///< as of soft_options
+    weight_options weights = {};  ///< as of soft_options
+};
+
+/// The estimator of soft transfer: soft_estimate of rollouts that Weights weighs (rollout_weights
+/// with a `beta()`). An lvalue is held by reference and must outlive it, an rvalue is moved in.
+template <class Weights>
+class soft {
+    static_assert(
+        requires(const std::remove_reference_t<Weights>& weights) {
+            { weights.beta() } -> std::convertible_to<double>;
+        },
+        "tq: soft transfer needs weights with a beta(): implicit_weights or explicit_weights");
+
+public:
+    /// Throws invalid_option if an option is out of range.
+    explicit soft(Weights&& weights, soft_transfer_options options = {})
+        : weights_(std::forward<Weights>(weights)),
+          options_{
+              .beta = weights_.beta(), .jackknife = options.jackknife, .weights = options.weights} {
+        validate(options_, "soft_transfer");
+    }
+
+    /// See soft_estimate.
+    [[nodiscard]] value_estimate estimate(std::span<const double> /*rewards*/,
+                                          std::span<const double> log_weights) const {
+        return soft_estimate(log_weights, options_);
+    }
+    /// Infinite: the mean of a few weights may be anything.
+    [[nodiscard]] reward_range range(reward_range /*rewards*/) const noexcept { return {}; }
+
+    /// Strength of the KL penalty, in units of the reward.
+    [[nodiscard]] double beta() const noexcept { return options_.beta; }
+    [[nodiscard]] auto& weights() noexcept { return weights_; }
+
+private:
+    Weights weights_;
+    soft_options options_;
+};
+
+template <class Weights>
+soft(Weights&&, soft_transfer_options = {}) -> soft<Weights>;
 
 }  // namespace tq

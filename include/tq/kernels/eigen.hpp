@@ -1,16 +1,17 @@
 #pragma once
 // How the kernels see Eigen, and the one place that includes it.
 //
-// Eigen does what there is to do for the k candidates of a state, the n rollouts of a candidate and the
-// d numbers of a hidden state: tilt.hpp, moments.hpp, projection.hpp. What reads every entry of a
-// vocabulary is in lanes.hpp instead: a header is compiled with its user's flags, with Eigen's 16-byte
-// vectors at -O2, and its reductions look at one thing at a time. Top 10 and log-partition of 128,256
-// logits take 18.6 us there, Eigen's log-sum-exp alone 32 us (benchmarks/results/kernels.txt).
+// Eigen does what there is to do for the k candidates of a state, the n rollouts of a candidate and
+// the d numbers of a hidden state: tilt.hpp, moments.hpp, projection.hpp. What reads every entry of
+// a vocabulary is in lanes.hpp instead: a header is compiled with its user's flags, with Eigen's
+// 16-byte vectors at -O2, and its reductions look at one thing at a time. Top 10 and log-partition
+// of 128,256 logits take 18.6 us there, Eigen's log-sum-exp alone 32 us
+// (benchmarks/results/kernels.txt).
 //
 // Eigen's alignment is part of its ABI: EIGEN_MAX_ALIGN_BYTES is 16 at -O2 and 32 or 64 with
-// -mavx2 or -mavx512f. The kernels therefore live in an inline namespace named after it, so that two
-// translation units built with different -m flags never share one of tq's symbols, and no Eigen type
-// appears in a public signature.
+// -mavx2 or -mavx512f. The kernels therefore live in an inline namespace named after it, so that
+// two translation units built with different -m flags never share one of tq's symbols, and no Eigen
+// type appears in a public signature.
 
 // <resolv.h>, which HTTP libraries include, defines _res, and Eigen has parameters of that name.
 #pragma push_macro("_res")

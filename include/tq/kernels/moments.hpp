@@ -33,12 +33,12 @@ namespace kernel_detail {
 
 /// Mean and squares of numbers that count the same.
 ///
-/// The smallest is taken out first and put back: equal numbers have exactly their own value as the mean
-/// and squares 0, and small whole numbers the same mean in every order.
+/// The smallest is taken out first and put back: equal numbers have exactly their own value as the
+/// mean and squares 0, and small whole numbers the same mean in every order.
 ///
 /// shapes: x [n]
-/// edges:  n = 0 -> NaN mean; NaN anywhere, or infinities of both signs -> NaN mean; infinities of one
-///         sign -> that mean, NaN squares
+/// edges:  n = 0 -> NaN mean; NaN anywhere, or infinities of both signs -> NaN mean; infinities of
+///         one sign -> that mean, NaN squares
 /// error:  against long double, for numbers of one sign: mean 1e-14 relative, squares 1e-13
 /// cost:   O(n), three reads; no allocation. Thread-safe.
 [[nodiscard]] inline moments moments_of(std::span<const double> x) noexcept {
@@ -52,7 +52,8 @@ namespace kernel_detail {
     return {mean, kernel_detail::sum_of_squares(x, mean), x.size()};
 }
 
-/// The same with weights, which should sum to 1. Entries of weight 0 are not read: they may be infinite.
+/// The same with weights, which should sum to 1. Entries of weight 0 are not read: they may be
+/// infinite.
 ///
 /// shapes: x, weights [n]; weights >= 0
 /// edges:  no positive weight -> mean 0
@@ -91,8 +92,8 @@ namespace kernel_detail {
 ///
 /// shapes: log_weights, shares [n]; they must not overlap
 /// range:  power in [0, 1]
-/// edges:  no positive weight -> equal shares; weights of +inf share all among them (and power 0 gives
-///         all positive ones the same); n = 0 -> nothing; NaN -> share 0
+/// edges:  no positive weight -> equal shares; weights of +inf share all among them (and power 0
+///         gives all positive ones the same); n = 0 -> nothing; NaN -> share 0
 /// error:  1e-14 relative, against long double, for |power (log w - top)| up to 20
 /// cost:   O(n), n exponentials; no allocation. Thread-safe.
 inline void shares_of(std::span<const double> log_weights, double power,

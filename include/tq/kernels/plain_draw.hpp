@@ -1,5 +1,6 @@
 #pragma once
-// Drawing from a list of weights; and from a row as it is written down, for what is too wide for float.
+// Drawing from a list of weights; and from a row as it is written down, for what is too wide for
+// float.
 
 #include <algorithm>
 #include <cmath>
@@ -36,19 +37,20 @@ struct place {
     return {last, almost_one};
 }
 
-/// A token at `u` of the distribution function of row_sampler, for temperatures and logits whose quotient
-/// float cannot hold: in double, with a sort. No NaN and no +inf in the row; `entries` is workspace.
+/// A token at `u` of the distribution function of row_sampler, for temperatures and logits whose
+/// quotient float cannot hold: in double, with a sort. No NaN and no +inf in the row; `entries` is
+/// workspace.
 [[nodiscard]] inline token_id draw_plainly(logits_view row, double u, const sampling_rule& rule,
                                            double min_p, std::vector<scored_token>& entries) {
     const auto top = static_cast<double>(find_maximum(row).value);
     const auto weight = [&](scored_token entry) {
         return std::exp((static_cast<double>(entry.logit) - top) / rule.temperature);
     };
-    constexpr float infinity = std::numeric_limits<float>::infinity();
+    constexpr float nothing = -std::numeric_limits<float>::infinity();
     entries.clear();
     double total = 0, mass = 0;
     for (std::size_t i = 0; i < row.size(); ++i)
-        if (row[i] > -infinity) {
+        if (row[i] > nothing) {
             entries.push_back({static_cast<token_id>(i), row[i]});
             total += weight(entries.back());
         }
@@ -61,7 +63,7 @@ struct place {
     token_id drawn = no_token;
     for (std::size_t i = 0; i < row.size(); ++i) {
         const scored_token entry{static_cast<token_id>(i), row[i]};
-        if (!(entry.logit > -infinity) || ranks_before(entries[kept - 1], entry)) continue;
+        if (!(entry.logit > nothing) || ranks_before(entries[kept - 1], entry)) continue;
         const double own = weight(entry);
         if (own > 0) drawn = entry.token;
         if ((running += own) > u * mass) break;

@@ -1,5 +1,6 @@
 #pragma once
-// Linear heads on hidden states, and the cosine of embeddings: rows of hundreds to thousands of floats.
+// Linear heads on hidden states, and the cosine of embeddings: rows of hundreds to thousands of
+// floats.
 
 #include <cmath>
 #include <cstddef>
@@ -32,8 +33,8 @@ namespace kernel_detail {
 ///
 /// A state's row depends on no other state.
 ///
-/// shapes: states [n] of [d], weights [labels, d] row-major, bias [labels] or empty (none), out [n, labels]
-///         row-major, labels = out.size() / n
+/// shapes: states [n] of [d], weights [labels, d] row-major, bias [labels] or empty (none), out [n,
+///         labels] row-major, labels = out.size() / n
 /// edges:  n = 0 or labels = 0 -> nothing; d = 0 -> the bias; infinities and NaN as in IEEE sums
 /// error:  products and sums in double: (d + 1) 1.2e-16 of sum_j |states[i][j] weights[l, j]|
 /// cost:   O(n labels d); no allocation. Thread-safe.

@@ -26,17 +26,18 @@ namespace tq::inline TQSTAR_KERNEL_ABI {
 /// of 128 the token. A cut needs the largest entries only: the maxima of the blocks, kept from the
 /// first read, tell which blocks have any.
 ///
-/// edges: temperature 0 -> argmax; any NaN in the row, an empty row or nothing but -inf -> no_token;
-///        +inf takes all (the lowest one); a token of probability 0 is never drawn; ties at a cut ->
-///        the lower token is in first
+/// edges: temperature 0 -> argmax; any NaN in the row, an empty row or nothing but -inf ->
+///        no_token; +inf takes all (the lowest one); a token of probability 0 is never drawn; ties
+///        at a cut -> the lower token is in first
 /// error: the distribution function is that of float exponentials, relative error 1e-6
-/// cost:  one read and V exponentials; top_p < 1 whose set is larger than 64 tokens, or min_p: a second
-///        read of the blocks that matter. No sort and no copy of the row. Allocates its workspace on
-///        the first row of a given size and never after.
+/// cost:  one read and V exponentials; top_p < 1 whose set is larger than 64 tokens, or min_p: a
+///        second read of the blocks that matter. No sort and no copy of the row. Allocates its
+///        workspace on the first row of a given size and never after.
 /// threads: one sampler per thread.
 class row_sampler {
 public:
-    /// rule: as sampling_rule. min_p in [0, 1): tokens below min_p times the likeliest are left out; 0 = none.
+    /// rule: as sampling_rule. min_p in [0, 1): tokens below min_p times the likeliest are left
+    ///       out; 0 = none.
     explicit row_sampler(sampling_rule rule, double min_p = 0.0) noexcept
         : rule_{rule},
           min_p_{min_p} {}
@@ -190,8 +191,8 @@ private:
         return drawn;
     }
 
-    /// Calls visit(entry), in the order of the tokens, for the entries that rank at or before `cut`,
-    /// until it returns true.
+    /// Calls visit(entry), in the order of the tokens, for the entries that rank at or before
+    /// `cut`, until it returns true.
     template <class Visit>
     void visit_from(const row_blocks& blocks, scored_token cut, Visit visit) const {
         std::uint32_t inside[kernel_detail::block_size];

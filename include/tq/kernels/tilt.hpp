@@ -12,6 +12,14 @@
 
 namespace tq::inline TQSTAR_KERNEL_ABI {
 
+/// Q / alpha, the logit that a tilt adds. alpha = inf: 0, but -inf for a Q of -inf, which is never
+/// chosen.
+/// range: alpha in (0, inf]
+[[nodiscard]] inline double tilt_of_q(double q, double alpha) noexcept {
+    if (std::isinf(alpha)) return q == -std::numeric_limits<double>::infinity() ? q : 0.0;
+    return q / alpha;
+}
+
 /// Tilts a distribution by exp(Q / alpha) and normalises it over the given entries.
 ///
 ///     log_p[i] = log_pi[i] + q[i] / alpha - log Z,   Z = sum_j exp(log_pi[j] + q[j] / alpha)
@@ -51,11 +59,11 @@ inline double tilt(std::span<const double> log_pi, std::span<const double> q, do
         kernel_detail::store_eight(tilted, log_p, i);
     }
     if (!any) return -infinity;
-    // The largest is taken out first: beside a prior of -1e30, as some engines mask with, the logarithm
-    // of a sum would be lost.
+    // The largest is taken out first: beside a prior of -1e30, as some engines mask with, the
+    // logarithm of a sum would be lost.
     const double log_z = std::log(kernel_detail::sum_of_exp(log_p, largest, 1));
     for (double& value : log_p) value = value - largest - log_z;
-    return log_z + largest + (std::isinf(alpha) ? 0.0 : top / alpha);
+    return log_z + largest + (std::isinf(top) && std::isinf(alpha) ? 0.0 : tilt_of_q(top, alpha));
 }
 
 /// Kullback-Leibler divergence KL(p || pi) = sum_i p_i (log p_i - log pi_i), in nats.

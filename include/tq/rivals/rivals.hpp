@@ -4,7 +4,6 @@
 #include "args.hpp"
 #include "best_of_n.hpp"
 #include "controlled_decoding.hpp"
-#include "decoded_baseline.hpp"
 #include "mixed_policy.hpp"
 #include "segment_rejection.hpp"
 #include "speculative_rejection.hpp"

@@ -60,9 +60,9 @@ inline void validate(const segment_rejection_options& options, std::string_view 
 /// Source: Li et al., "Cascade reward sampling for efficient decoding-time alignment", arXiv 2406.16306.
 ///
 /// Lvalues are held by reference and must outlive the object, rvalues are moved in.
-/// threads: one object per thread; it uses the models it was given.
+/// threads: one object per thread; it uses the models it was given. Models decoding_method.
 template <class Proposer, class Judge>
-class segment_rejection {
+class segment_rejection : public generates<segment_rejection<Proposer, Judge>> {
     static_assert(explain_policy<std::remove_reference_t<Proposer>>());
     static_assert(explain_reward<std::remove_reference_t<Judge>>());
 
@@ -77,15 +77,6 @@ public:
           options_{std::move(options)},
           end_tokens_{chosen_end_tokens(options_.end_tokens, proposer_)} {
         validate(options_, "segment_rejection");
-    }
-
-    /// Many prompts, advanced together; one more segment each per advance().
-    [[nodiscard]] generation<segment_rejection> generate_all(std::span<const token_list> prompts,
-                                                             std::size_t max_tokens,
-                                                             std::size_t first_index = 0) {
-        const std::vector<token_view> views(prompts.begin(), prompts.end());
-        check_prompts(views, vocab_size_of(proposer_), "segment_rejection");
-        return {*this, views, max_tokens, random_key{options_.seed}, first_index};
     }
 
     /// One segment for each state.
@@ -119,10 +110,9 @@ public:
         return steps;
     }
 
-    /// What it was made with.
     [[nodiscard]] const segment_rejection_options& options() const noexcept { return options_; }
-    /// Tokens that end an answer.
     [[nodiscard]] token_view end_tokens() const noexcept { return end_tokens_; }
+    [[nodiscard]] std::size_t vocab_size() { return vocab_size_of(proposer_); }
 
 private:
     static constexpr std::uint64_t segment_key = 1, acceptance_key = 2;
@@ -134,7 +124,7 @@ private:
         for (const std::size_t i : open)
             requests.push_back({.sequence = states[i].sequence,
                                 .max_tokens = (std::min)(options_.block, states[i].tokens_left),
-                                .end_tokens = end_tokens_,
+                                .end_tokens = states[i].end_tokens,
                                 .key = states[i].key.fold_in(segment_key).fold_in(attempt)});
         return run_rollouts(proposer_, requests, options_.proposal);
     }

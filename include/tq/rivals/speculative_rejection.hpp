@@ -58,9 +58,9 @@ inline void validate(const speculative_rejection_options& options, std::string_v
 /// Source: Sun et al., "Fast best-of-N decoding via speculative rejection", NeurIPS 2024, arXiv 2410.20290.
 ///
 /// Lvalues are held by reference and must outlive the object, rvalues are moved in.
-/// threads: one object per thread; it uses the models it was given.
+/// threads: one object per thread; it uses the models it was given. Models decoding_method.
 template <class Proposer, class Judge>
-class speculative_rejection {
+class speculative_rejection : public generates<speculative_rejection<Proposer, Judge>> {
     static_assert(explain_policy<std::remove_reference_t<Proposer>>());
     static_assert(explain_reward<std::remove_reference_t<Judge>>());
 
@@ -78,14 +78,6 @@ public:
         validate(options_, "speculative_rejection");
     }
 
-    /// Many prompts, advanced together; one advance() finishes them.
-    [[nodiscard]] generation<speculative_rejection> generate_all(
-        std::span<const token_list> prompts, std::size_t max_tokens, std::size_t first_index = 0) {
-        const std::vector<token_view> views(prompts.begin(), prompts.end());
-        check_prompts(views, vocab_size_of(proposer_), "speculative_rejection");
-        return {*this, views, max_tokens, random_key{options_.seed}, first_index};
-    }
-
     /// The whole rest of each answer.
     [[nodiscard]] std::vector<block_step> next(std::span<const decode_state> states) {
         std::vector<race_of_answers> races;
@@ -99,10 +91,9 @@ public:
         return steps;
     }
 
-    /// What it was made with.
     [[nodiscard]] const speculative_rejection_options& options() const noexcept { return options_; }
-    /// Tokens that end an answer.
     [[nodiscard]] token_view end_tokens() const noexcept { return end_tokens_; }
+    [[nodiscard]] std::size_t vocab_size() { return vocab_size_of(proposer_); }
 
 private:
     struct runner {
@@ -150,7 +141,7 @@ private:
                     {.sequence = one.text.sequence,
                      .max_tokens =
                          (std::min)(options_.block, race.state.tokens_left - race.written(one)),
-                     .end_tokens = end_tokens_,
+                     .end_tokens = race.state.end_tokens,
                      .key = race.state.key.fold_in(i)});  // the engine folds in the position
                 owners.emplace_back(&race, &one);
             }

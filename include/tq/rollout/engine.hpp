@@ -13,7 +13,7 @@
 #include "../concepts/baseline.hpp"
 #include "../core/error.hpp"
 #include "../core/stopwatch.hpp"
-#include "draw.hpp"
+#include "../kernels/sample.hpp"
 #include "log_probability.hpp"
 #include "options.hpp"
 
@@ -22,11 +22,10 @@ namespace tq {
 namespace detail {
 
 /// A trajectory that has not begun.
-[[nodiscard]] inline trajectory start_of(const rollout_request& request,
-                                         const sampling_rule& rule = {}) {
+[[nodiscard]] inline trajectory start_of(const rollout_request& request) {
     trajectory result{.sequence = {request.sequence.begin(), request.sequence.end()},
                       .start = request.sequence.size()};
-    if (rule.log_probabilities) result.log_probability = 0;
+    if (request.log_probability) result.log_probability = 0;
     return result;
 }
 
@@ -84,6 +83,7 @@ public:
     /// in_flight >= 1; 0 = what the model likes (max_batch()).
     rollout_engine(Model& model, sampling_rule rule, std::size_t in_flight = 0)
         : model_{&model},
+          rule_{rule},
           draw_{rule},
           slots_{in_flight ? in_flight : max_batch_of(model)} {
         validate(rule, "rollout_engine");
@@ -96,8 +96,10 @@ public:
     [[nodiscard]] std::vector<trajectory> run(std::span<const rollout_request> requests,
                                               Observer&& observer = {}) {
         std::vector<trajectory> done;
-        for (const rollout_request& request : requests)
-            done.push_back(detail::start_of(request, draw_.rule()));
+        for (const rollout_request& request : requests) {
+            if (request.log_probability) validate_weighable(rule_, "rollout_engine");
+            done.push_back(detail::start_of(request));
+        }
         active_.clear();
         std::size_t next = 0;
         for (;;) {
@@ -140,23 +142,24 @@ private:
     /// Draws and appends the next token; false if the rollout has ended.
     [[nodiscard]] bool extend(const rollout_request& request, logits_view row,
                               trajectory& rollout) {
-        const token_id token = draw_(row, request.key, rollout.sequence.size());
+        const token_id token = draw_(row, request.key.uniform(rollout.sequence.size()));
         if (token == no_token)
             throw backend_error{"rollout: the baseline's logits at depth " +
                                 std::to_string(rollout.tokens().size()) +
                                 " hold NaN or forbid every token"};
         ++rollout.rows;
         rollout.finished = is_end_token(token, request.end_tokens);
-        if (draw_.rule().log_probabilities)
+        if (request.log_probability)
             rollout.log_probability += log_probability_of(
                 row, rollout.finished ? request.end_tokens : token_view{&token, 1},
-                draw_.rule().temperature);
+                rule_.temperature);
         if (!rollout.finished) rollout.sequence.push_back(token);
         return !rollout.finished && rollout.tokens().size() < request.max_tokens;
     }
 
     Model* model_;
-    token_draw draw_;
+    sampling_rule rule_;
+    row_sampler draw_;
     std::size_t slots_;
     rollout_stats stats_;
     std::vector<std::size_t> active_;  // indices of the requests in flight
@@ -183,7 +186,7 @@ template <completer Model>
     std::vector<trajectory> result;
     for (std::size_t i = 0, next = 0; i < requests.size(); ++i) {
         if (requests[i].max_tokens == 0) {
-            result.push_back(start_of(requests[i], rule));
+            result.push_back(start_of(requests[i]));
             continue;
         }
         trajectory& rollout = completed[next++];

@@ -1,5 +1,5 @@
 #pragma once
-// Rollouts that are determined by their prefix are facts: once known, they are not computed again.
+// Greedy rollouts are determined by their prefix: once known, they are not computed again.
 
 #include <algorithm>
 #include <cstddef>
@@ -13,13 +13,9 @@
 
 namespace tq {
 
-/// Remembers rollouts that are a function of their prefix: greedy ones, and those drawn with one key
-/// for a whole answer (rollout_noise::scenario). The continuation of [s, z] that begins with z'
-/// contains that of [s, z, z']: after z was chosen, the candidate z' costs one new token instead of a
-/// whole rollout.
-///
-/// The rollouts are the same as without it. For greedy ones there is no more to say; what scenario
-/// noise does to the estimates is said there.
+/// Remembers greedy rollouts. The continuation of [s, z] that begins with z' contains that of
+/// [s, z, z']: after z was chosen, the candidate z' costs one new token instead of a whole rollout.
+/// The rollouts are the same as without it.
 class rollout_memory {
 public:
     /// Rollouts that are kept, the latest ones.
@@ -35,12 +31,10 @@ public:
         bool found = false;  // some rollout went through here
     };
 
-    /// The longest known continuation of `sequence` drawn with `key` (any, if greedy), valid until
-    /// remember() or forget().
-    [[nodiscard]] continuation recall(token_view sequence, random_key key) const {
+    /// The longest known continuation of `sequence`, valid until remember() or forget().
+    [[nodiscard]] continuation recall(token_view sequence) const {
         continuation best;
-        for (const auto& [known_key, known] : known_) {
-            if (known_key != key) continue;
+        for (const trajectory& known : known_) {
             if (known.start > sequence.size() || known.sequence.size() < sequence.size()) continue;
             // Sequences of one prompt differ at their ends: compare from there.
             if (!std::equal(sequence.rbegin(), sequence.rend(),
@@ -55,11 +49,11 @@ public:
     }
 
     /// Keeps a rollout.
-    void remember(const trajectory& rollout, random_key key) {
+    void remember(const trajectory& rollout) {
         if (known_.size() < capacity_)
-            known_.emplace_back(key, rollout);
+            known_.push_back(rollout);
         else if (capacity_ > 0)
-            known_[oldest_++ % capacity_] = {key, rollout};
+            known_[oldest_++ % capacity_] = rollout;
     }
     /// Empties it.
     void forget() noexcept {
@@ -77,7 +71,7 @@ public:
 private:
     std::size_t capacity_;
     token_list end_tokens_;
-    std::vector<std::pair<random_key, trajectory>> known_;  // a ring, once it is full
+    std::vector<trajectory> known_;  // a ring, once it is full
     std::size_t oldest_ = 0;
 };
 
@@ -85,12 +79,10 @@ namespace detail {
 
 /// What is remembered of each rollout, and the requests for the rest.
 struct remembered_rollouts {
-    remembered_rollouts(std::span<const rollout_request> requests, bool greedy,
-                        rollout_memory& memory) {
+    remembered_rollouts(std::span<const rollout_request> requests, rollout_memory& memory) {
         for (const rollout_request& request : requests) {
             memory.set_end_tokens(request.end_tokens);
-            keys.push_back(greedy ? random_key{} : request.key);
-            const rollout_memory::continuation known = memory.recall(request.sequence, keys.back());
+            const rollout_memory::continuation known = memory.recall(request.sequence);
             trajectory& rollout = rollouts.emplace_back(start_of(request));
             rollout.recalled = known.found;
             rollout.known = (std::min)(known.tokens.size(), request.max_tokens);
@@ -116,7 +108,6 @@ struct remembered_rollouts {
 
     std::vector<trajectory> rollouts;   // [requests] as far as they are known
     std::vector<rollout_request> rest;  // [requests] what is missing of each
-    std::vector<random_key> keys;       // [requests] what they are remembered by
 };
 
 /// Passes on what an engine says of the rest as what it means for the whole, and remembers it.
@@ -129,7 +120,7 @@ struct remembering_observer {
     void ended(std::span<const std::size_t> which, std::span<const trajectory> all) {
         for (const std::size_t i : which) {
             known.rollouts[i] = known.whole(i, all[i]);
-            if (known.rest[i].max_tokens > 0) memory.remember(known.rollouts[i], known.keys[i]);
+            if (known.rest[i].max_tokens > 0) memory.remember(known.rollouts[i]);
         }
         observer.ended(which, known.rollouts);
     }
@@ -138,15 +129,15 @@ struct remembering_observer {
 
 }  // namespace detail
 
-/// run_rollouts for rollouts that their prefix (and key) determines: what `memory` knows is not
-/// computed again. The trajectories are the same as without it; `known` and `rows` say what was
+/// run_rollouts for rollouts that their prefix determines: what `memory` knows is not computed again.
+/// The trajectories are the same as without it; `known` and `rows` say what was
 /// saved. All calls with one memory must be about the same baseline and the same rule.
 template <baseline Model, rollout_observer Observer = no_observer>
 [[nodiscard]] std::vector<trajectory> run_remembered_rollouts(
     Model& model, std::span<const rollout_request> requests, sampling_rule rule,
     rollout_memory& memory, std::size_t in_flight = 0, Observer&& observer = {},
     rollout_stats* stats = nullptr) {
-    detail::remembered_rollouts known{requests, rule.greedy(), memory};
+    detail::remembered_rollouts known{requests, memory};
     detail::remembering_observer<std::remove_reference_t<Observer>> watch{known, memory, observer};
     // The views of the rest are of known.rollouts: the engine has copied them before they change.
     const std::vector<trajectory> continued =

@@ -13,29 +13,15 @@ inline void validate(const sampling_rule& rule, std::string_view where) {
     check_option(rule.temperature == 0 || (rule.temperature >= 1e-3 && rule.temperature <= 1e3),
                  where, "temperature", rule.temperature, "0 (greedy) or in [0.001, 1000]");
     check_option(rule.top_p > 0 && rule.top_p <= 1, where, "top_p", rule.top_p, "in (0, 1]");
-    check_option(!rule.gumbel || rule.top_p == 1, where, "top_p", rule.top_p,
-                 "1 with Gumbel noise: it draws from the whole distribution");
-    if (!rule.log_probabilities) return;
+}
+
+/// Throws invalid_option unless rollouts drawn by the rule have a probability, for importance weights.
+inline void validate_weighable(const sampling_rule& rule, std::string_view where) {
     check_option(!rule.greedy(), where, "temperature", rule.temperature,
                  "> 0 for importance weights: greedy rollouts have no probability");
     check_option(rule.top_p == 1, where, "top_p", rule.top_p,
                  "1 for importance weights: what is cut off would have none");
 }
-
-/// What the random numbers of sampled rollouts have in common. Greedy rollouts have none.
-enum class rollout_noise {
-    /// Nothing: every rollout of every candidate in every state has its own. Unbiased.
-    independent,
-    /// Rollout i of every candidate of a state meets the same Gumbel noise, position by position:
-    /// futures differ where the candidates make them differ, so differences of Q are less noisy than
-    /// Q. Fresh in every state; unbiased.
-    coupled,
-    /// Coupled, with the same noise in every state of an answer: rollout i is what happens in
-    /// scenario i, and a rollout that begins with the chosen token is the next state's rollout, ready
-    /// to be reused. Cheaper, but what was chosen by these very rewards looks better than it is: Q of
-    /// the chosen path is optimistic. Use it with many rollouts, or to save tokens.
-    scenario,
-};
 
 /// Options of a look-ahead.
 struct rollout_options {
@@ -56,18 +42,10 @@ struct rollout_options {
     /// (its max_batch()). Results do not depend on it.
     std::size_t in_flight = 0;
 
-    /// How the numbers of sampled rollouts hang together.
-    rollout_noise noise = rollout_noise::independent;
-
-    /// Rollouts that are determined by their prefix (greedy, or of scenario noise) are remembered and
-    /// extended instead of computed again. The rollouts are the same; false = no-op. Others are always
-    /// fresh: a remainder kept because its reward won is no fair sample any more.
+    /// Greedy rollouts are determined by their prefix: they are remembered and extended instead of
+    /// computed again. The rollouts are the same; false = no-op. Sampled ones are always fresh: a
+    /// remainder kept because its reward won is no fair sample any more.
     bool reuse = true;
-
-    /// True if rollouts are determined by their prefix and may be remembered.
-    [[nodiscard]] bool remembers() const noexcept {
-        return reuse && (sampling.greedy() || noise == rollout_noise::scenario);
-    }
 };
 
 /// Throws invalid_option unless every field is in range.

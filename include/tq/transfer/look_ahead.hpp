@@ -1,5 +1,5 @@
 #pragma once
-// What all transfers share: rollouts of candidates, judged.
+// What every transfer does first: rollouts of candidates, judged.
 
 #include <algorithm>
 #include <cmath>
@@ -20,58 +20,28 @@
 
 namespace tq::detail {
 
-/// A question about each candidate of some value queries, with all its rollouts.
-struct candidate_queries {
-    std::vector<double> rewards;         // [all rollouts]
-    std::vector<rollout_query> queries;  // [all candidates], their rewards in the above
-
-    /// rollouts(state, candidate) is how many each gets.
-    template <class Rollouts>
-    candidate_queries(std::span<const value_query> wanted, Rollouts rollouts) {
-        std::size_t total = 0;
-        for (const value_query& query : wanted)
-            for (const token_id candidate : query.candidates)
-                total += rollouts(query.state, candidate);
-        rewards.resize(total);
-        std::span<double> rest{rewards};
-        for (const value_query& query : wanted)
-            for (const token_id candidate : query.candidates) {
-                const std::size_t count = rollouts(query.state, candidate);
-                queries.push_back({query.state, candidate, 0, rest.first(count)});
-                rest = rest.subspan(count);
-            }
-    }
-};
-
 /// Plans the rollouts of candidates, runs them together, judges them in batches and counts what they
-/// cost. See direct_transfer for what is rolled out.
+/// cost. See transfer for what is rolled out.
 template <class Baseline, class Reward>
 class look_ahead {
     static_assert(explain_baseline<std::remove_reference_t<Baseline>>());
     static_assert(explain_reward<std::remove_reference_t<Reward>>());
 
 public:
-    /// Throws invalid_option if an option is out of range. log_probabilities: find those of rollouts.
+    /// Throws invalid_option if an option is out of range. log_probability: find that of rollouts.
     look_ahead(Baseline&& baseline, Reward&& reward, const rollout_options& options,
-               const std::string& where, bool log_probabilities = false)
+               const std::string& where, bool log_probability)
         : baseline_(std::forward<Baseline>(baseline)),
           reward_(std::forward<Reward>(reward)),
           options_{options},
-          rule_{options.sampling} {
-        rule_.gumbel = options.noise != rollout_noise::independent;
-        rule_.log_probabilities = log_probabilities;
+          log_probability_{log_probability} {
         validate(options, where);
-        validate(rule_, where);
-        if constexpr (completer<std::remove_reference_t<Baseline>>)
-            check_option(options.noise == rollout_noise::independent, where, "noise",
-                         static_cast<int>(options.noise),
-                         "independent: this baseline completes text by itself");
+        if (log_probability) validate_weighable(options.sampling, where);
     }
 
     /// Tokens of a rollout after the candidate.
     [[nodiscard]] std::size_t length(const decode_state& state, token_id candidate) const {
-        if (is_end_token(candidate, state.end_tokens)) return 0;
-        return longest(state);
+        return is_end_token(candidate, state.end_tokens) ? 0 : longest(state);
     }
     /// The same for candidates that do not end the answer.
     [[nodiscard]] std::size_t longest(const decode_state& state) const {
@@ -86,17 +56,18 @@ public:
         return is_end_token(candidate, state.end_tokens) || state.tokens_left == 1;
     }
 
-    /// Fills in rewards and costs; eager: as rollouts end, with progress(), else all together. Returns
-    /// the rollouts of all queries, one after another.
-    template <class Progress>
-    std::vector<trajectory> run(std::span<rollout_query> queries, Progress progress, bool eager) {
+    /// Fills in rewards and costs: as rollouts end, with progress(), or all together if it is empty.
+    /// Returns the rollouts of all queries, one after another.
+    std::vector<trajectory> run(std::span<rollout_query> queries,
+                                const rollout_progress& progress) {
         plan(queries);
-        rollout_judge<Progress> judge{*this, queries, progress, eager, requests_.size()};
+        rollout_judge judge{*this, queries, progress, requests_.size()};
+        const bool remembers = options_.reuse && options_.sampling.greedy();
         std::vector<trajectory> all =
-            options_.remembers() && !rule_.log_probabilities
-                ? run_remembered_rollouts(baseline_, requests_, rule_, memory_, options_.in_flight,
-                                          judge, &stats_)
-                : run_rollouts(baseline_, requests_, rule_, options_.in_flight, judge, &stats_);
+            remembers ? run_remembered_rollouts(baseline_, requests_, options_.sampling, memory_,
+                                                options_.in_flight, judge, &stats_)
+                      : run_rollouts(baseline_, requests_, options_.sampling, options_.in_flight,
+                                     judge, &stats_);
         for (std::size_t i = 0; i < all.size(); ++i) account(queries, i, all[i]);
         return all;
     }
@@ -117,33 +88,32 @@ public:
     [[nodiscard]] const rollout_stats& stats() const noexcept { return stats_; }
 
 private:
-    /// The rollouts of one call: judges those that have ended.
-    template <class Progress>
+    /// The rollouts of one call: judges those that have ended. A batch is as large as what is still in
+    /// flight, so that the judging costs no more than waiting would.
     struct rollout_judge {
-        look_ahead& value;
+        look_ahead& look;
         std::span<rollout_query> queries;
-        Progress progress;
-        bool eager;                          // judge as rollouts end, not all together
+        const rollout_progress& progress;
         std::size_t open;                    // rollouts that have not ended
         std::vector<std::size_t> waiting{};  // that have ended and are not judged
 
         void ended(std::span<const std::size_t> which, std::span<const trajectory> all) {
             waiting.insert(waiting.end(), which.begin(), which.end());
             open -= which.size();
-            if (eager ? waiting.size() >= open : open == 0) judge(all);
+            if (progress ? waiting.size() >= open : open == 0) judge(all);
         }
         [[nodiscard]] bool wanted(std::size_t i) const {
-            return queries[value.owners_[i].query].wanted;
+            return queries[look.owners_[i].query].wanted;
         }
         void judge(std::span<const trajectory> all) {
             std::erase_if(waiting, [&](std::size_t i) { return !wanted(i); });
             std::sort(waiting.begin(), waiting.end());
-            value.judge(queries, waiting, all);
+            look.judge(queries, waiting, all);
             waiting.clear();
-            progress();
+            if (progress) progress();
             open = 0;
-            for (std::size_t i = 0; i < value.owners_.size(); ++i)
-                open += wanted(i) && std::isnan(value.reward_of(queries, i));
+            for (std::size_t i = 0; i < look.owners_.size(); ++i)
+                open += wanted(i) && std::isnan(look.reward_of(queries, i));
         }
     };
 
@@ -167,26 +137,17 @@ private:
             rollout_query& query = queries[j];
             query.spent = {};
             std::ranges::fill(query.rewards, std::numeric_limits<double>::quiet_NaN());
+            const random_key key =
+                query.state.key.fold_in(static_cast<std::uint64_t>(query.candidate));
             for (std::size_t i = 0; i < query.rewards.size(); ++i) {
                 owners_.push_back({j, i});
                 requests_.push_back({.sequence = branches_[j],
                                      .max_tokens = length(query.state, query.candidate),
                                      .end_tokens = query.state.end_tokens,
-                                     .key = key_of(query, query.first + i),
-                                     .prompt_size = query.state.prompt_size});
+                                     .key = key.fold_in(query.first + i),
+                                     .prompt_size = query.state.prompt_size,
+                                     .log_probability = log_probability_});
             }
-        }
-    }
-
-    [[nodiscard]] random_key key_of(const rollout_query& query, std::size_t number) const {
-        switch (options_.noise) {
-            case rollout_noise::coupled:
-                return query.state.key.fold_in(coupled_rollouts).fold_in(number);
-            case rollout_noise::scenario:
-                return query.state.answer_key.fold_in(coupled_rollouts).fold_in(number);
-            default:
-                return query.state.key.fold_in(static_cast<std::uint64_t>(query.candidate))
-                    .fold_in(number);
         }
     }
 
@@ -215,21 +176,18 @@ private:
         for (std::size_t n = 0; n < which.size(); ++n) reward_of(queries, which[n]) = rewards_[n];
     }
 
-    // Far from any token: independent rollouts fold in the candidate at this place.
-    static constexpr std::uint64_t coupled_rollouts = std::uint64_t{1} << 40U;
-
     Baseline baseline_;
     Reward reward_;
     rollout_options options_;
-    sampling_rule rule_;
+    bool log_probability_;
     rollout_memory memory_;
     rollout_stats stats_;
     // Workspaces of one call, kept for their memory.
     std::vector<token_list> branches_;       // [queries] state and candidate
     std::vector<rollout_request> requests_;  // [rollouts of all queries]
-    std::vector<owner> owners_;              // "
+    std::vector<owner> owners_;              // [rollouts of all queries]
     std::vector<answer_view> answers_;       // [rollouts judged together]
-    std::vector<double> rewards_;            // "
+    std::vector<double> rewards_;            // [rollouts judged together]
 };
 
 }  // namespace tq::detail

@@ -1,20 +1,12 @@
 #pragma once
 // Soft transfer: the value of the KL-regularised objective itself.
 
-#include <cstddef>
-#include <span>
 #include <utility>
 
 #include "../estimate/soft.hpp"
-#include "weighted.hpp"
+#include "transfer.hpp"
 
 namespace tq {
-
-/// Options of soft_transfer, beside those of its rollouts.
-struct soft_transfer_options {
-    bool jackknife = false;       ///< as of soft_options
-    weight_options weights = {};  ///< "
-};
 
 /// The soft action value, estimated from rollouts of any baseline:
 ///
@@ -30,59 +22,22 @@ struct soft_transfer_options {
 /// At equal divergence soft transfer earns the most reward, at any price direct transfer does
 /// (tests/tabular). See soft_estimate for its bias, and for explicit_weights with the baseline as prior.
 ///
-/// Rollouts, horizon, weights and diagnostics are as in indirect_transfer; Q may lie outside the
-/// reward's range. A candidate that ends or fills the answer is worth its reward.
-/// Lvalue arguments are held by reference and must outlive the object; rvalues are moved in.
-/// threads: one object per thread.
+/// Q may lie outside the reward's range, so that no race drops a candidate; a budget of tokens holds.
+/// A candidate that ends or fills the answer is worth its reward. See transfer for what is rolled out.
 template <class Baseline, class Reward, class Weights>
-class soft_transfer {
-    static_assert(
-        requires(const std::remove_reference_t<Weights>& weights) {
-            { weights.beta() } -> std::convertible_to<double>;
-        },
-        "tq: soft transfer needs weights with a beta(): implicit_weights or explicit_weights");
+class soft_transfer : public transfer<Baseline, Reward, soft<Weights>> {
+    static_assert(explain_rollout_weights<std::remove_reference_t<Weights>>());
 
 public:
     /// Throws invalid_option if an option is out of range.
     soft_transfer(Baseline&& baseline, Reward&& reward, Weights&& weights,
                   rollout_options options = {}, soft_transfer_options rule = {})
-        : rollouts_{std::forward<Baseline>(baseline),
-                    std::forward<Reward>(reward),
-                    std::forward<Weights>(weights),
-                    options,
-                    "soft_transfer",
-                    false},
-          rule_{.beta = rollouts_.weights().beta(),
-                .jackknife = rule.jackknife,
-                .weights = rule.weights} {
-        validate(rule_, "soft_transfer");
-    }
-
-    /// Models action_value.
-    void evaluate(std::span<const value_query> queries) {
-        rollouts_.evaluate(queries,
-                           [&](std::span<const double>, std::span<const double> log_weights) {
-                               return soft_estimate(log_weights, rule_);
-                           });
-    }
-
-    /// Model tokens that a candidate takes at most.
-    [[nodiscard]] std::size_t cost(const decode_state& state) const {
-        return rollouts_.cost(state);
-    }
+        : transfer<Baseline, Reward, soft<Weights>>{
+              std::forward<Baseline>(baseline), std::forward<Reward>(reward),
+              soft<Weights>{std::forward<Weights>(weights), rule}, options, "soft_transfer"} {}
 
     /// Strength of the KL penalty, in units of the reward.
-    [[nodiscard]] double beta() const noexcept { return rule_.beta; }
-    /// What it was made with.
-    [[nodiscard]] const rollout_options& options() const noexcept {
-        return rollouts_.look().options();
-    }
-    /// Of all rollouts so far.
-    [[nodiscard]] const rollout_stats& stats() const noexcept { return rollouts_.look().stats(); }
-
-private:
-    detail::weighted_rollouts<Baseline, Reward, Weights> rollouts_;
-    soft_options rule_;
+    [[nodiscard]] double beta() const noexcept { return this->estimator().beta(); }
 };
 
 template <class Baseline, class Reward, class Weights>

@@ -245,12 +245,11 @@ TEST_CASE("log-probabilities of what was drawn") {
     const token_list prompt{0};
     const auto probability = [&](std::size_t most, const token_list& end_tokens,
                                  double temperature) {
-        const rollout_request request{
-            .sequence = prompt, .max_tokens = most, .end_tokens = end_tokens};
-        return remote
-            .complete({&request, 1}, {.temperature = temperature, .log_probabilities = true})
-            .front()
-            .log_probability;
+        const rollout_request request{.sequence = prompt,
+                                      .max_tokens = most,
+                                      .end_tokens = end_tokens,
+                                      .log_probability = true};
+        return remote.complete({&request, 1}, {.temperature = temperature}).front().log_probability;
     };
     CHECK(probability(5, ends, 1) == Catch::Approx(-1.75));
     CHECK(probability(5, {3}, 1) == Catch::Approx(-.75));

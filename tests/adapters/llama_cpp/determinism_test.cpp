@@ -15,19 +15,19 @@ namespace {
 
 /// Everything a decode of two prompts says, with sampled rollouts, from new objects.
 std::vector<double> record(unsigned threads) {
-    const auto& weights = shared_model();
+    const auto& file = shared_model();
     const auto with_threads = [&](language_model_options options) {
         options.threads = threads;
         return options;
     };
-    language_model policy{weights, with_threads({})},
-        baseline{weights, with_threads({.lora = asset("baseline_valence_dpo.gguf")})};
-    tq::llama_cpp::reward_head reward{weights, asset("valence_head.safetensors"), with_threads({})};
+    language_model policy{file, with_threads({})},
+        baseline{file, with_threads({.lora = asset("baseline_valence_dpo.gguf")})};
+    tq::llama_cpp::reward_head reward{file, asset("valence_head.safetensors"), with_threads({})};
     tq::direct_transfer q{
         baseline, reward, {.horizon = 3, .rollouts = 2, .sampling = {.temperature = 1}}};
     tq::decoder decode{policy, q, {.alpha = 0.1, .top_k = 4, .seed = 5}};
-    const std::vector<tq::token_list> prompts{weights.chat_prompt("Write a line about the sea."),
-                                              weights.chat_prompt("How was the film?")};
+    const std::vector<tq::token_list> prompts{file.chat_prompt("Write a line about the sea."),
+                                              file.chat_prompt("How was the film?")};
     auto answers = decode.generate_all(prompts, 3);
     std::vector<double> said;
     for (auto steps = answers.advance(); !steps.empty(); steps = answers.advance())

@@ -11,7 +11,7 @@
 #include "support/message.hpp"
 
 using tq::llama_cpp::language_model;
-using tq::llama_cpp::model;
+using tq::llama_cpp::model_file;
 using tq::test::contains;
 using tq::test::message_of;
 using tq::test::scratch_file;
@@ -49,7 +49,7 @@ TEST_CASE("faults: a model file that was cut anywhere is one error that names it
         fs::resize_file(file.path(), size);
         for (const bool use_mmap : {true, false})
             CHECK(contains(message_of<tq::invalid_option>([&] {
-                               model{file.path(), {.use_mmap = use_mmap}};
+                               model_file{file.path(), {.use_mmap = use_mmap}};
                            }),
                            file.path()));
     }
@@ -60,7 +60,7 @@ TEST_CASE("faults: a model file that is replaced while running changes nothing")
     const tq::token_list expected = greedy(sound, 6);
     const scratch_file file{"replaced"}, other{"no model at all"};
     copy_model(file);
-    language_model lm{model{file.path()}, small()};
+    language_model lm{model_file{file.path()}, small()};
     fs::rename(other.path(), file.path());  // the old one lives on until it is unmapped
     CHECK(greedy(lm, 6) == expected);
 }
@@ -70,7 +70,7 @@ TEST_CASE("faults: read into memory, a model no longer needs its file") {
     const tq::token_list expected = greedy(sound, 6);
     const scratch_file file{"emptied"};
     copy_model(file);
-    language_model lm{model{file.path(), {.use_mmap = false}}, small()};
+    language_model lm{model_file{file.path(), {.use_mmap = false}}, small()};
     fs::resize_file(file.path(), 0);
     CHECK(greedy(lm, 6) == expected);
 }

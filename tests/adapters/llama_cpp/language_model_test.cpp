@@ -187,12 +187,12 @@ TEST_CASE("a LoRA adapter changes the model, by its scale") {
 }
 
 TEST_CASE("a baseline can see another prompt than the policy") {
-    const auto& weights = shared_model();
+    const auto& file = shared_model();
     const tq::token_list own =
-        weights.chat_prompt("Write a line about the sea.", "Answer in capitals.");
-    language_model policy{weights, small()}, baseline{weights, small()};
+        file.chat_prompt("Write a line about the sea.", "Answer in capitals.");
+    language_model policy{file, small()}, baseline{file, small()};
     baseline.set_prompt_override({.replaces = prompt(), .with = own});
-    const tq::token_list answer = weights.tokenize("The waves");
+    const tq::token_list answer = file.tokenize("The waves");
     const auto seen = rows_of(baseline, {prompt() + answer, {5, 6}});
     const auto meant = rows_of(policy, {own + answer, {5, 6}});
     REQUIRE(distance(seen[0], meant[0]) < noise);

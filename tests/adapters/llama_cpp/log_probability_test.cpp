@@ -22,9 +22,12 @@ TEST_CASE("log-probabilities of rollouts: those told and those read agree, and c
     const tq::token_list prompt = shared_model().chat_prompt("Write a line about the sea.");
     std::vector<tq::rollout_request> requests;
     for (std::uint64_t i = 0; i < 4; ++i)
-        requests.push_back({prompt, 8, shared_model().end_tokens(), tq::random_key{i}});
-    const auto rollouts =
-        tq::run_rollouts(baseline, requests, {.temperature = 1, .log_probabilities = true});
+        requests.push_back({.sequence = prompt,
+                            .max_tokens = 8,
+                            .end_tokens = shared_model().end_tokens(),
+                            .key = tq::random_key{i},
+                            .log_probability = true});
+    const auto rollouts = tq::run_rollouts(baseline, requests, {.temperature = 1});
     std::vector<tq::continuation_view> views;
     std::size_t rows = 0;
     for (const tq::trajectory& rollout : rollouts) {

@@ -89,9 +89,9 @@ TEST_CASE("prompt and answer so far are decoded once") {
 }
 
 TEST_CASE("one set of weights serves policy, baseline and reward") {
-    const auto& weights = shared_model();
-    reward_head judge{weights, asset("valence_head.safetensors"), small()};
-    tq::llama_cpp::language_model policy{weights, small()};
+    const auto& file = shared_model();
+    reward_head judge{file, asset("valence_head.safetensors"), small()};
+    tq::llama_cpp::language_model policy{file, small()};
     REQUIRE(policy.source().handle() == judge.source().handle());
     REQUIRE_THROWS_AS(scores(judge, {}, {{}}), tq::invalid_option);
     REQUIRE_THROWS_AS(scores(judge, prompt(), {{60000}}), tq::invalid_option);

@@ -15,7 +15,7 @@
 
 using tq::llama_cpp::language_model;
 using tq::llama_cpp::make_sampler;
-using tq::llama_cpp::model;
+using tq::llama_cpp::model_file;
 using tq::llama_cpp::prime;
 using tq::llama_cpp::rethrow;
 using tq::llama_cpp::reward_head;
@@ -185,7 +185,7 @@ TEST_CASE("sampler: errors wait for rethrow, candidates stay, and the next step 
                     tq::invalid_option);
     CHECK_THROWS_AS(make_sampler(shared_model(), value, {.decode = {.alpha = -1}}),
                     tq::invalid_option);
-    CHECK_THROWS_AS(model::borrowed(nullptr), tq::invalid_option);
+    CHECK_THROWS_AS(model_file::borrowed(nullptr), tq::invalid_option);
 }
 
 TEST_CASE("sampler: after any chain and before any selection; alpha 1e9 changes no token") {
@@ -239,7 +239,7 @@ TEST_CASE("sampler: it can cut the candidates itself, as top_k before it would")
 }
 
 TEST_CASE("sampler: selecting by itself it is the decoder, with its race, on a borrowed model") {
-    const model borrowed = model::borrowed(shared_model().handle());
+    const model_file borrowed = model_file::borrowed(shared_model().handle());
     CHECK(borrowed.vocab_size() == shared_model().vocab_size());
     language_model policy{shared_model(), small()},
         baseline{borrowed, small({.lora = asset("baseline_valence_dpo.gguf")})};

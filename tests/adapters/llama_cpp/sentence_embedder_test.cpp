@@ -11,8 +11,8 @@
 namespace {
 
 /// That of cmake/fetch_embedder, beside the other models.
-const tq::llama_cpp::model& embedding_model() {
-    static const tq::llama_cpp::model model{
+const tq::llama_cpp::model_file& embedding_model() {
+    static const tq::llama_cpp::model_file model{
         (std::filesystem::path{tq::test::other_model().path()}.parent_path() /
          "all-minilm-l6-v2-f16.gguf")
             .string()};

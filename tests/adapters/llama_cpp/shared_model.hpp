@@ -15,22 +15,22 @@
 namespace tq::test {
 
 /// $TQ_MODEL, loaded once. A test without it fails: it must not pass unseen.
-inline const llama_cpp::model& shared_model() {
-    static const llama_cpp::model model = [] {
+inline const llama_cpp::model_file& shared_model() {
+    static const llama_cpp::model_file model = [] {
         const char* path = std::getenv("TQ_MODEL");
         if (path == nullptr) throw std::runtime_error{"set TQ_MODEL to a GGUF file"};
-        return llama_cpp::model{path};
+        return llama_cpp::model_file{path};
     }();
     return model;
 }
 
 /// $TQ_OTHER_MODEL: a model with another vocabulary.
-inline const llama_cpp::model& other_model() {
-    static const llama_cpp::model model = [] {
+inline const llama_cpp::model_file& other_model() {
+    static const llama_cpp::model_file model = [] {
         const char* path = std::getenv("TQ_OTHER_MODEL");
         if (path == nullptr)
             throw std::runtime_error{"set TQ_OTHER_MODEL to the file of cmake/fetch_other_model"};
-        return llama_cpp::model{path};
+        return llama_cpp::model_file{path};
     }();
     return model;
 }

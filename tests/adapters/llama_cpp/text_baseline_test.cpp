@@ -16,7 +16,7 @@
 #include "shared_model.hpp"
 
 using tq::llama_cpp::language_model;
-using tq::llama_cpp::model;
+using tq::llama_cpp::model_file;
 using tq::llama_cpp::text_baseline;
 using tq::llama_cpp::detail::piece_table;
 using namespace tq::test;
@@ -31,12 +31,12 @@ constexpr tq::sampling_rule greedy{.temperature = 0, .top_p = 1};
 /// on where the sequence is, if it spells the text's beginning in those very tokens; if not, on "?".
 class scripted_model {
 public:
-    scripted_model(const model& source, const std::string& text)
+    scripted_model(const model_file& source, const std::string& text)
         : source_{source},
           script_{source.tokenize(text)},
           lost_{source.tokenize("?").front()} {}
 
-    [[nodiscard]] const model& source() const { return source_; }
+    [[nodiscard]] const model_file& source() const { return source_; }
     [[nodiscard]] std::size_t vocab_size() const { return source_.vocab_size(); }
     [[nodiscard]] std::size_t max_batch() const { return 2; }
     [[nodiscard]] std::span<const tq::logits_view> next_logits(
@@ -59,7 +59,7 @@ private:
         return lost_;
     }
 
-    model source_;
+    model_file source_;
     tq::token_list script_;
     tq::token_id lost_;
     std::vector<std::vector<float>> table_;
@@ -68,7 +68,7 @@ private:
 
 /// The continuation of an answer by a baseline, as a trajectory, and the text of it.
 template <class Baseline>
-std::pair<tq::trajectory, std::string> continued(Baseline& baseline, const model& policy,
+std::pair<tq::trajectory, std::string> continued(Baseline& baseline, const model_file& policy,
                                                  const tq::token_list& prompt,
                                                  const tq::token_list& answer,
                                                  std::size_t max_tokens,
@@ -86,7 +86,7 @@ std::pair<tq::trajectory, std::string> continued(Baseline& baseline, const model
 
 /// The completer's contract.
 void check_contract(const tq::trajectory& rollout, const tq::token_list& sequence,
-                    std::size_t max_tokens, const model& policy) {
+                    std::size_t max_tokens, const model_file& policy) {
     REQUIRE(rollout.start == sequence.size());
     REQUIRE(rollout.sequence.size() >= sequence.size());
     CHECK(std::equal(sequence.begin(), sequence.end(), rollout.sequence.begin()));
@@ -113,7 +113,7 @@ std::string plain_prompt(const std::string& question) {
 }  // namespace
 
 TEST_CASE("pieces: text and any other bytes come back as they were, in both vocabularies") {
-    for (const model& source : {shared_model(), other_model()}) {
+    for (const model_file& source : {shared_model(), other_model()}) {
         const piece_table pieces{source};
         for (const std::string text :
              {"Hello, world!\n\n  Two  spaces.",
@@ -144,7 +144,7 @@ TEST_CASE("pieces: text and any other bytes come back as they were, in both voca
 
 TEST_CASE("text_baseline: what it writes goes on where a word was cut, with healing only") {
     const std::string script = " hello there, wonderful people";
-    for (const model& source : {shared_model(), other_model()})
+    for (const model_file& source : {shared_model(), other_model()})
         for (const bool healing : {true, false}) {
             text_baseline baseline{shared_model(), scripted_model{source, script}, {healing}};
             baseline.add_prompt({1, 2, 3}, {7});
@@ -241,18 +241,18 @@ std::vector<tq::token_list> candidates_of(language_model& policy, std::size_t co
 // Measured: 47 of 48 alike without healing (a near tie, and float noise), 45 with: after " Tra" direct
 // rollouts write " Travelling", since " Travel" would have been another token; text does not know that.
 TEST_CASE("text_baseline: the same model through text writes what it writes through tokens") {
-    const model& weights = shared_model();
-    language_model direct{weights, small()}, through{weights, small()};
-    text_baseline healed{weights, through}, plain{weights, through, {.healing = false}};
+    const model_file& file = shared_model();
+    language_model direct{file, small()}, through{file, small()};
+    text_baseline healed{file, through}, plain{file, through, {.healing = false}};
     for (const std::string& question : questions) {
-        const tq::token_list prompt = weights.chat_prompt(question);
+        const tq::token_list prompt = file.chat_prompt(question);
         for (auto* baseline : {&healed, &plain}) baseline->add_prompt(prompt, prompt);
     }
     const auto sequences = candidates_of(direct, 4);
     std::vector<tq::rollout_request> requests;
     for (const tq::token_list& sequence : sequences)
         requests.push_back(
-            {.sequence = sequence, .max_tokens = 6, .end_tokens = weights.end_tokens()});
+            {.sequence = sequence, .max_tokens = 6, .end_tokens = file.end_tokens()});
     const auto expected = tq::run_rollouts(direct, requests, greedy);
     const auto same = [&](auto& baseline) {
         const auto found = tq::run_rollouts(baseline, requests, greedy);
@@ -260,9 +260,9 @@ TEST_CASE("text_baseline: the same model through text writes what it writes thro
         for (std::size_t i = 0; i < found.size(); ++i) {
             count += found[i].sequence == expected[i].sequence;
             if (found[i].sequence != expected[i].sequence)
-                UNSCOPED_INFO(weights.detokenize(tq::token_view(sequences[i]).last(3))
-                              << "|" << weights.detokenize(expected[i].tokens()) << "|"
-                              << weights.detokenize(found[i].tokens()));
+                UNSCOPED_INFO(file.detokenize(tq::token_view(sequences[i]).last(3))
+                              << "|" << file.detokenize(expected[i].tokens()) << "|"
+                              << file.detokenize(found[i].tokens()));
         }
         return count;
     };
@@ -318,11 +318,11 @@ TEST_CASE("text_baseline: an answer that ends inside a character goes on somehow
 }
 
 TEST_CASE("text_baseline: TQ* with a baseline of another vocabulary, end to end") {
-    const model& weights = shared_model();
-    language_model policy{weights, small()}, engine{other_model(), small({.kept_rows = 8})};
-    tq::llama_cpp::reward_head reward{weights, asset("valence_head.safetensors"), small()};
-    text_baseline baseline{weights, engine};
-    const tq::token_list prompt = weights.chat_prompt(questions[5]);
+    const model_file& file = shared_model();
+    language_model policy{file, small()}, engine{other_model(), small({.kept_rows = 8})};
+    tq::llama_cpp::reward_head reward{file, asset("valence_head.safetensors"), small()};
+    text_baseline baseline{file, engine};
+    const tq::token_list prompt = file.chat_prompt(questions[5]);
     baseline.add_prompt(prompt,
                         other_model().tokenize(plain_prompt(questions[5]), {.add_special = true}));
     tq::direct_transfer q{baseline, reward, {.horizon = 8}};
@@ -339,7 +339,7 @@ TEST_CASE("text_baseline: TQ* with a baseline of another vocabulary, end to end"
     const std::vector<tq::answer_view> answers{{prompt, answer}, {prompt, plain}};
     std::vector<double> rewards(2);
     tq::score_answers(reward, answers, rewards);
-    INFO("TQ* " << weights.detokenize(answer) << " " << rewards[0] << ", plain "
-                << weights.detokenize(plain) << " " << rewards[1]);
+    INFO("TQ* " << file.detokenize(answer) << " " << rewards[0] << ", plain "
+                << file.detokenize(plain) << " " << rewards[1]);
     CHECK(rewards[0] > rewards[1]);
 }

@@ -7,7 +7,7 @@
 
 #include "shared_model.hpp"
 
-using tq::llama_cpp::model;
+using tq::llama_cpp::model_file;
 using tq::llama_cpp::reward_head;
 using tq::llama_cpp::text_reward;
 using namespace tq::test;
@@ -19,8 +19,8 @@ namespace {
 /// Remembers what it is given; the reward is the number of tokens of the answer.
 class listening_reward {
 public:
-    explicit listening_reward(model source) : source_{std::move(source)} {}
-    [[nodiscard]] const model& source() const { return source_; }
+    explicit listening_reward(model_file source) : source_{std::move(source)} {}
+    [[nodiscard]] const model_file& source() const { return source_; }
     void score(std::span<const tq::answer_view> answers, std::span<double> values) {
         heard.clear();
         for (std::size_t i = 0; i < answers.size(); ++i) {
@@ -37,7 +37,7 @@ public:
     std::vector<answer> heard;
 
 private:
-    model source_;
+    model_file source_;
 };
 
 const std::vector<std::string> texts{"It was wonderful, I loved every minute of it.",

@@ -26,7 +26,7 @@ int main() {
 #endif
 #ifdef WITH_llama_cpp
     try {
-        tq::llama_cpp::model{"no such file"};
+        tq::llama_cpp::model_file{"no such file"};
     } catch (const std::exception&) {
         ++used;
     }

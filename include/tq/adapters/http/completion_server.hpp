@@ -15,7 +15,9 @@
 #include "../../core/error.hpp"
 #include "../../core/trajectory.hpp"
 #include "client.hpp"
+#include "grouping.hpp"
 #include "options.hpp"
+#include "parsing.hpp"
 #include "text.hpp"
 
 namespace tq::http {
@@ -28,19 +30,20 @@ struct completion_options {
     /// The model's name at the server; llama-server needs none.
     std::string model = {};
 
-    /// If set, sequences and answers travel as text, so the server's model may have another vocabulary
-    /// than the policy. dialect::openai needs it: its answers have no token numbers. `decode` gives the
-    /// prompt too, as the policy reads it; put another in its place there if the server's model needs
-    /// another chat template.
+    /// If set, sequences and answers travel as text, so the server's model may have another
+    /// vocabulary than the policy. dialect::openai needs it: its answers have no token numbers.
+    /// `decode` gives the prompt too, as the policy reads it; put another in its place there if the
+    /// server's model needs another chat template.
     text_codec text = {};
 
     /// Greedy rollouts travel so many to a request; 0 = 8, and 1 with dialect::openai, of whose
-    /// imitations some take one prompt only. Sampled ones go one to a request: each has a seed of its own.
+    /// imitations some take one prompt only. Sampled ones go one to a request: each has a seed of
+    /// its own.
     std::size_t greedy_batch = 0;
 
-    /// Sampled rollouts of one sequence travel as one request with "n", which reads the sequence once
-    /// where the server has no prefix cache. Then they depend on which others are asked for with them,
-    /// so a decode's tokens may depend on `slots`. false = no-op.
+    /// Sampled rollouts of one sequence travel as one request with "n", which reads the sequence
+    /// once where the server has no prefix cache. Then they depend on which others are asked for
+    /// with them, so a decode's tokens may depend on `slots`. false = no-op.
     bool group = false;
 
     /// Further fields of every request: an object, such as {"lora": [{"id": 0, "scale": 1}]} or
@@ -48,19 +51,20 @@ struct completion_options {
     nlohmann::json extra = nlohmann::json::object();
 };
 
-/// A baseline on a server or on a fleet of them: /completion of llama-server, /v1/completions of vLLM and
-/// of whatever speaks the OpenAI API. Models completer; requests of one call run at the same time.
+/// A baseline on a server or on a fleet of them: /completion of llama-server, /v1/completions of
+/// vLLM and of whatever speaks the OpenAI API. Models completer; requests of one call run at the
+/// same time.
 ///
 ///  * Seeds are the rollouts' own keys, so equal requests have equal answers as far as the server
 ///    keeps its promise: engines that batch give a prompt other float noise in other company.
 ///  * Rollouts are new from where they begin: a server cannot go on drawing where a remembered
 ///    rollout went, so with scenario noise a rollout that was extended differs from one made anew.
 ///    Greedy ones are the same.
-///  * log_probability comes from the server's log-probabilities of raw logits: at temperature 1 only, and
-///    with tokens, else it stays NaN. The end counts as the end token that was drawn, not all of them
-///    together, and where the server shows no end token a finished rollout has none.
-///  * Sources: llama.cpp tools/server/README.md (POST /completion); the OpenAI API reference (legacy
-///    completions); vLLM's OpenAI-compatible server (return_token_ids).
+///  * log_probability comes from the server's log-probabilities of raw logits: at temperature 1
+///    only, and with tokens, else it stays NaN. The end counts as the end token that was drawn, not
+///    all of them together, and where the server shows no end token a finished rollout has none.
+///  * Sources: llama.cpp tools/server/README.md (POST /completion); the OpenAI API reference
+///    (legacy completions); vLLM's OpenAI-compatible server (return_token_ids).
 ///
 /// Not thread-safe: one call at a time.
 class completion_server {
@@ -154,12 +158,12 @@ private:
             body["return_tokens"] = true;
             body["samplers"] = {"temperature", "top_p"};  // no top_k, min_p or penalties
             body["cache_prompt"] = true;
-            if (rule.log_probabilities) body["n_probs"] = 1;
+            if (first.log_probability) body["n_probs"] = 1;
         } else if (options_.speaks == dialect::vllm) {
             body["return_token_ids"] = true;
             body["top_k"] = -1;
             body["min_p"] = 0;
-            if (rule.log_probabilities) body["logprobs"] = 0;
+            if (first.log_probability) body["logprobs"] = 0;
         }
         return body;
     }
@@ -184,7 +188,7 @@ private:
         }
         const bool end_shown = result.finished;
         result.finished |= ended && all && result.tokens().size() < request.max_tokens;
-        if (rule.log_probabilities && rule.temperature == 1 && !as_text() && all &&
+        if (request.log_probability && rule.temperature == 1 && !as_text() && all &&
             result.finished == end_shown)
             result.log_probability =
                 log_probability_of(part, result.tokens().size() + (end_shown ? 1 : 0));

@@ -20,12 +20,12 @@ enum class dialect {
 
 /// One server, or several that serve the same model.
 struct server_options {
-    /// "http://host:port", or with "https"; a path after it goes before every request's. At least one.
-    /// With several, requests take turns, and one that fails is tried at the next.
+    /// "http://host:port", or with "https"; a path after it goes before every request's. At least
+    /// one. With several, requests take turns, and one that fails is tried at the next.
     std::vector<std::string> urls;
 
-    /// The environment variable that holds the key, sent as "Authorization: Bearer <key>"; empty = none.
-    /// The key itself is in no message.
+    /// The environment variable that holds the key, sent as "Authorization: Bearer <key>"; empty =
+    /// none. The key itself is in no message.
     std::string key_variable = {};
 
     std::size_t connections = 8;  ///< requests at a time; >= 1
@@ -33,8 +33,8 @@ struct server_options {
     std::chrono::milliseconds connect_timeout{5'000};     ///< > 0
     std::chrono::milliseconds response_timeout{300'000};  ///< for a whole response; > 0
 
-    /// Tries after the first, for what may pass: no connection, no or a broken answer, status 408, 425,
-    /// 429 and 5xx. [0, inf)
+    /// Tries after the first, for what may pass: no connection, no or a broken answer, status 408,
+    /// 425, 429 and 5xx. [0, inf)
     std::size_t retries = 5;
 
     /// Waiting before the first retry, doubled for every further one. A server's "Retry-After" in

@@ -15,7 +15,9 @@
 #include "../../core/error.hpp"
 #include "../../core/trajectory.hpp"
 #include "client.hpp"
+#include "grouping.hpp"
 #include "options.hpp"
+#include "parsing.hpp"
 #include "text.hpp"
 
 namespace tq::http {
@@ -27,8 +29,8 @@ enum class reward_path {
     classify,   ///< /classify: "probs"[output] of prompt and answer as one text (vLLM)
     pooling,    ///< /pooling: "data" of the same, a reward model's number or vector (vLLM)
     embedding,  ///< /v1/embeddings: the same text's embedding (llama-server, vLLM, OpenAI)
-    /// /embedding of llama-server, not normalised: with --embedding --pooling last, the state that a
-    /// linear head reads (then `value` is that head).
+    /// /embedding of llama-server, not normalised: with --embedding --pooling last, the state that
+    /// a linear head reads (then `value` is that head).
     state,
 };
 
@@ -46,8 +48,8 @@ struct reward_options {
     /// Which entry of the class probabilities or of the vector is the reward.
     std::size_t output = 0;
 
-    /// If set, the reward is this function of the class probabilities or of the vector, such as a linear
-    /// head on an embedding.
+    /// If set, the reward is this function of the class probabilities or of the vector, such as a
+    /// linear head on an embedding.
     std::function<double(std::span<const double>)> value = {};
 
     /// What every value lies in, if that is known: it lets races drop candidates early. Checked.
@@ -62,8 +64,8 @@ struct reward_options {
 
 /// A reward on a server or on a fleet of them. Requests of one call run at the same time.
 ///
-/// Sources: llama.cpp tools/server/README.md (POST /v1/rerank, /v1/embeddings); vLLM's documentation of
-/// pooling models (/score, /rerank, /classify, /pooling).
+/// Sources: llama.cpp tools/server/README.md (POST /v1/rerank, /v1/embeddings); vLLM's
+/// documentation of pooling models (/score, /rerank, /classify, /pooling).
 /// Not thread-safe: one call at a time.
 class server_reward {
 public:
@@ -78,7 +80,8 @@ public:
                      options_.extra.type_name(), "a JSON object");
     }
 
-    /// values[i] = r(answers[i]). Throws backend_error if a server fails for good or answers nonsense.
+    /// values[i] = r(answers[i]). Throws backend_error if a server fails for good or answers
+    /// nonsense.
     void score(std::span<const answer_view> answers, std::span<double> values) {
         const std::vector<std::vector<std::size_t>> batches = batches_of(answers);
         std::vector<nlohmann::json> bodies;

@@ -11,6 +11,7 @@
 #include "../../core/token.hpp"
 #include "client.hpp"
 #include "options.hpp"
+#include "parsing.hpp"
 
 namespace tq::http {
 
@@ -22,8 +23,8 @@ struct text_codec {
     std::function<token_list(std::string_view)> encode{};
 };
 
-/// The codec that a server has of its own model, by its paths /tokenize and /detokenize: one request
-/// for each text. For llama-server and vLLM. `model` is the name vLLM knows it by.
+/// The codec that a server has of its own model, by its paths /tokenize and /detokenize: one
+/// request for each text. For llama-server and vLLM. `model` is the name vLLM knows it by.
 /// Throws invalid_option for dialect::openai, which has no such paths, and as client does.
 [[nodiscard]] inline text_codec server_codec(dialect speaks, server_options options,
                                              const std::string& model = {}) {

@@ -16,7 +16,7 @@
 #include "../../core/error.hpp"
 #include "../../core/token.hpp"
 #include "log.hpp"
-#include "model.hpp"
+#include "model_file.hpp"
 #include "options.hpp"
 #include "prefix_cache.hpp"
 
@@ -33,20 +33,20 @@ struct batch_token {
 class context {
 public:
     /// Throws invalid_option for options out of range and files that do not load.
-    context(model source, const language_model_options& options)
+    context(model_file source, const language_model_options& options)
         : model_{std::move(source)},
           batch_size_{(std::min)(options.batch, options.context)} {
         validate(options);
         check_option(!llama_model_is_recurrent(model_.handle()) &&
                          !llama_model_is_hybrid(model_.handle()) &&
                          !llama_model_has_encoder(model_.handle()),
-                     "model", "path", model_.path(),
+                     "model_file", "path", model_.path(),
                      "a decoder with attention only (a recurrent state cannot be cut to a prefix)");
         load_adapter(options);
         open(options);
     }
 
-    [[nodiscard]] const model& source() const noexcept { return model_; }
+    [[nodiscard]] const model_file& source() const noexcept { return model_; }
     [[nodiscard]] std::size_t capacity() const noexcept { return llama_n_ctx(handle_.get()); }
     [[nodiscard]] std::size_t batch_size() const noexcept { return batch_size_; }
 
@@ -171,7 +171,7 @@ private:
     }
 
     // In this order: the context refers to the adapter, and both to the model.
-    model model_;
+    model_file model_;
     std::unique_ptr<llama_adapter_lora, free_adapter> adapter_;
     std::unique_ptr<llama_context, free_context> handle_;
     std::size_t batch_size_;

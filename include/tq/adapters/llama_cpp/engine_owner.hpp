@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "../../core/token.hpp"
-#include "model.hpp"
+#include "model_file.hpp"
 #include "options.hpp"
 #include "sequence_engine.hpp"
 
@@ -29,10 +29,10 @@ public:
     void clear_cache() { engine_.clear(); }
 
     /// The weights and the vocabulary.
-    [[nodiscard]] const model& source() const noexcept { return engine_.source(); }
+    [[nodiscard]] const model_file& source() const noexcept { return engine_.source(); }
 
 protected:
-    engine_owner(model source, const language_model_options& options, row_kind kind)
+    engine_owner(model_file source, const language_model_options& options, row_kind kind)
         : engine_{std::move(source), options, kind} {}
 
     /// One counted call.

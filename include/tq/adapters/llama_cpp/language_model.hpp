@@ -11,7 +11,7 @@
 #include "../../core/error.hpp"
 #include "../../core/token.hpp"
 #include "engine_owner.hpp"
-#include "model.hpp"
+#include "model_file.hpp"
 #include "options.hpp"
 
 namespace tq::llama_cpp {
@@ -39,7 +39,7 @@ struct prompt_override {
 class language_model : public detail::engine_owner {
 public:
     /// Throws invalid_option for options out of range and files that do not load.
-    explicit language_model(model source, const language_model_options& options = {})
+    explicit language_model(model_file source, const language_model_options& options = {})
         : engine_owner{std::move(source), options, detail::row_kind::logits} {}
 
     /// Number of tokens.

@@ -1,6 +1,6 @@
 #pragma once
 // Models from GGUF files, run by llama.cpp:
-//   model           the weights, loaded once and shared; tokens <-> text, chat prompts
+//   model_file      weights and vocabulary, loaded once and shared; tokens <-> text, chat prompts
 //   language_model  a policy or baseline, with a LoRA adapter or a prompt of its own
 //   text_baseline   a baseline with another vocabulary than the policy's
 //   reward_head     a linear reward head on a trunk
@@ -11,7 +11,7 @@
 
 #include "language_model.hpp"
 #include "log.hpp"
-#include "model.hpp"
+#include "model_file.hpp"
 #include "reward_head.hpp"
 #include "sampler.hpp"
 #include "sentence_embedder.hpp"

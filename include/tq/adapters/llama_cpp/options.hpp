@@ -22,7 +22,8 @@ struct language_model_options {
     std::size_t batch = 512;         ///< tokens of one llama_decode at most; [max_sequences, 2^30)
     std::size_t threads = 0;         ///< [0, 512]; 0 = all cores
     /// Rows of the sequences seen last that are kept, so that a sequence that comes again is not
-    /// decoded again; [0, 2^20], 0 = none. Each takes vocabulary x 4 bytes (a reward's: hidden x 4).
+    /// decoded again; [0, 2^20], 0 = none. Each takes vocabulary x 4 bytes (a reward's: hidden x
+    /// 4).
     std::size_t kept_rows = 256;
 };
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "../../core/token.hpp"
-#include "model.hpp"
+#include "model_file.hpp"
 #include "utf8.hpp"
 
 namespace tq::llama_cpp::detail {
@@ -19,7 +19,7 @@ namespace tq::llama_cpp::detail {
 /// The pieces of a vocabulary, sorted. Control tokens and tokens that end an answer have none.
 class piece_table {
 public:
-    explicit piece_table(model source) : model_{std::move(source)} {
+    explicit piece_table(model_file source) : model_{std::move(source)} {
         const auto size = static_cast<token_id>(model_.vocab_size());
         for (token_id token = 0; token < size; ++token) {
             const bool ends = is_end_token(token, model_.end_tokens());
@@ -54,8 +54,8 @@ public:
     }
 
     /// Tokens that spell `bytes`: the vocabulary's own tokens of what is UTF-8, the longest pieces
-    /// that match of what is not (characters that are cut off, say), or where the vocabulary changes
-    /// what it reads (adds a space, say). A byte that no piece begins with is left out.
+    /// that match of what is not (characters that are cut off, say), or where the vocabulary
+    /// changes what it reads (adds a space, say). A byte that no piece begins with is left out.
     [[nodiscard]] token_list tokenize(std::string_view bytes) const {
         token_list tokens;
         while (!bytes.empty()) {
@@ -94,7 +94,7 @@ private:
         return tokens;
     }
 
-    model model_;
+    model_file model_;
     std::vector<std::string> pieces_;  // [vocab_size]
     token_list sorted_;                // tokens that have a piece, by piece
     std::size_t longest_ = 0;          // bytes of the longest piece

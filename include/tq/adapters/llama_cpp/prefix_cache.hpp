@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -59,7 +60,7 @@ public:
     /// slot that they would copy from, and it is cut to the prefix. That always suffices: let p
     /// sequences be left, f slots that nobody needs, u that are copied from. Sequences never
     /// outnumber slots, so p <= f + u, and each of the u can be taken over by one that copies it.
-    [[nodiscard]] cache_plan place(const std::vector<token_view>& sequences) {
+    [[nodiscard]] cache_plan place(std::span<const token_view> sequences) {
         cache_plan plan;
         plan.places.reserve(sequences.size());
         for (const token_view sequence : sequences) plan.places.push_back(best_match(sequence));
@@ -82,10 +83,10 @@ public:
     }
 
     /// Makes room: of the slots that the last call did not use, the most recently used ones stay as
-    /// they are, until the cells that only they hold number `whole`. The others are cut to where they
-    /// branch off from another slot (a prompt and its answer so far, which are needed again; the ends
-    /// of old rollouts are not) while these cells number at most `prefixes`, and emptied after that.
-    /// Returns how far slots were cut; the cells beyond must be freed.
+    /// they are, until the cells that only they hold number `whole`. The others are cut to where
+    /// they branch off from another slot (a prompt and its answer so far, which are needed again;
+    /// the ends of old rollouts are not) while these cells number at most `prefixes`, and emptied
+    /// after that. Returns how far slots were cut; the cells beyond must be freed.
     [[nodiscard]] std::vector<cache_step> trim(std::size_t whole, std::size_t prefixes) {
         std::vector<std::size_t> kept, stale;
         for (std::size_t s = 0; s < slots_.size(); ++s)
@@ -146,7 +147,7 @@ private:
     }
 
     /// Slots that a sequence merely extends become its own. Returns the sequences without one.
-    std::vector<std::size_t> extend(const std::vector<token_view>& sequences,
+    std::vector<std::size_t> extend(std::span<const token_view> sequences,
                                     const std::vector<cache_place>& places) {
         std::vector<std::size_t> pending;
         for (std::size_t i = 0; i < places.size(); ++i) {

@@ -14,7 +14,7 @@
 #include "../../core/trajectory.hpp"
 #include "../../kernels/projection.hpp"
 #include "engine_owner.hpp"
-#include "model.hpp"
+#include "model_file.hpp"
 #include "options.hpp"
 #include "safetensors.hpp"
 
@@ -35,7 +35,8 @@ class reward_head : public detail::engine_owner {
 public:
     /// Throws invalid_option for options out of range and for a head that is faulty or does not
     /// fit.
-    reward_head(model trunk, const std::string& head, const language_model_options& options = {})
+    reward_head(model_file trunk, const std::string& head,
+                const language_model_options& options = {})
         : engine_owner{std::move(trunk), options, detail::row_kind::states} {
         safetensors_file file{head};
         read_weights(file);

@@ -1,9 +1,9 @@
 #pragma once
 // row_cache: the output rows of sequences seen lately, so that none is decoded twice.
 //
-// A KV cache spares a sequence's prefix, not its last token: the row that follows it was never kept.
-// Yet rows come again: after a token was chosen, policy and anchor are asked about a sequence that a
-// rollout went through, and the reward about an answer that it has judged.
+// A KV cache spares a sequence's prefix, not its last token: the row that follows it was never
+// kept. Yet rows come again: after a token was chosen, policy and anchor are asked about a sequence
+// that a rollout went through, and the reward about an answer that it has judged.
 
 #include <algorithm>
 #include <cstddef>

@@ -16,15 +16,15 @@
 #include "../../core/token.hpp"
 #include "../../kernels/projection.hpp"
 #include "log.hpp"
-#include "model.hpp"
+#include "model_file.hpp"
 #include "options.hpp"
 
 namespace tq::llama_cpp {
 
 /// Options of sentence_embedder.
 struct sentence_embedder_options {
-    /// Tokens of a text, at most; [2, 2^20). What is longer is cut. 256 as sentence-transformers does
-    /// for all-MiniLM-L6-v2.
+    /// Tokens of a text, at most; [2, 2^20). What is longer is cut. 256 as sentence-transformers
+    /// does for all-MiniLM-L6-v2.
     std::size_t longest = 256;
     std::size_t texts = 16;   ///< that go through the model together; [1, 256]
     std::size_t threads = 0;  ///< [0, 512]; 0 = all cores
@@ -35,7 +35,7 @@ struct sentence_embedder_options {
 class sentence_embedder {
 public:
     /// Throws invalid_option for options out of range and for a model that does not pool.
-    explicit sentence_embedder(model source, sentence_embedder_options options = {})
+    explicit sentence_embedder(model_file source, sentence_embedder_options options = {})
         : model_{std::move(source)},
           options_{options} {
         constexpr auto where = "sentence_embedder_options";
@@ -131,7 +131,7 @@ private:
         }
     }
 
-    model model_;
+    model_file model_;
     sentence_embedder_options options_;
     std::unique_ptr<llama_context, free_context> handle_;
 };

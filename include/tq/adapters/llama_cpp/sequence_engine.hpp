@@ -15,29 +15,20 @@
 #include "context.hpp"
 #include "prefix_cache.hpp"
 #include "row_cache.hpp"
+#include "wanted_sequences.hpp"
 
 namespace tq::llama_cpp::detail {
 
-/// What a row is: logits of the next token [vocab], or the state of the last token after the final
-/// norm [hidden].
-///
-/// llama.cpp has no switch for "states without logits": a context that outputs states outputs them
-/// for every token of the batch, and multiplies each by the vocabulary matrix (a fifth of a
-/// small model's work) on the way. So for states all tokens but the last of each sequence
-/// are decoded first with no output at all, which skips that matrix; then the last ones, as
-/// outputs. (A handful of tokens goes in one batch all the same: to read the weights twice costs
-/// more.)
-enum class row_kind { logits, states };
-
 class sequence_engine {
 public:
-    sequence_engine(model source, const language_model_options& options, row_kind kind)
+    sequence_engine(model_file source, const language_model_options& options, row_kind kind)
         : context_{std::move(source), options},
           cache_{options.max_sequences},
           known_{options.kept_rows},
-          kind_{kind} {}
+          kind_{kind},
+          wanted_{kind} {}
 
-    [[nodiscard]] const model& source() const noexcept { return context_.source(); }
+    [[nodiscard]] const model_file& source() const noexcept { return context_.source(); }
     [[nodiscard]] std::size_t max_sequences() const noexcept { return cache_.size(); }
     [[nodiscard]] std::size_t tokens_decoded() const noexcept { return tokens_decoded_; }
     [[nodiscard]] std::size_t decodes() const noexcept { return decodes_; }
@@ -58,9 +49,10 @@ public:
         try {
             recall();
             for (std::size_t begin = 0; begin < wanted_.size();) {
-                const std::size_t end = end_of_group(begin);
-                run(begin, end);
-                begin = end;
+                const sequence_group group =
+                    wanted_.group_from(begin, cache_.size(), context_.capacity());
+                run(group);
+                begin = group.end;
             }
         } catch (...) {
             clear();
@@ -72,8 +64,8 @@ public:
     }
 
 private:
-    // A floor for the cells that stale slots may keep: they cost little beside a whole decode. And so
-    // many for each sequence that recent calls had: the ends of the rollouts that go on.
+    // A floor for the cells that stale slots may keep: they cost little beside a whole decode. And
+    // so many for each sequence that recent calls had: the ends of the rollouts that go on.
     static constexpr std::size_t always_kept = 512, kept_each = 64;
     // Tokens whose needless rows cost about as much as to read all weights once more.
     static constexpr std::size_t handful = 32;
@@ -117,37 +109,15 @@ private:
         recent_width_ = (std::max)(static_cast<double>(distinct_.size()), fading * recent_width_);
         wanted_.clear();
         place_.clear();
-        shared_.clear();
         for (std::size_t i = 0; i < distinct_.size(); ++i) {
             if (const std::optional<logits_view> row = known_.find(distinct_[i])) {
                 distinct_rows_[i] = *row;
                 cache_.touch(distinct_[i]);
                 continue;
             }
-            shared_.push_back(wanted_.empty() ? 0 : common_prefix(wanted_.back(), distinct_[i]));
             wanted_.push_back(distinct_[i]);
             place_.push_back(i);
         }
-    }
-
-    /// As many sequences from `begin` on as there are slots for, and cells.
-    [[nodiscard]] std::size_t end_of_group(std::size_t begin) {
-        std::size_t end = begin;
-        cells_ = 0;
-        while (end < wanted_.size() && end - begin < cache_.size()) {
-            const std::size_t more = wanted_[end].size() - (end == begin ? 0 : shared_new(end));
-            if (cells_ + more > context_.capacity()) break;
-            cells_ += more;
-            ++end;
-        }
-        return end;
-    }
-
-    /// How many tokens sequence i has in common with what its predecessor decodes. (The last token
-    /// for a state is decoded by itself, so it is not there for a successor.)
-    [[nodiscard]] std::size_t shared_new(std::size_t i) const {
-        return kind_ == row_kind::logits ? shared_[i]
-                                         : (std::min)(shared_[i], wanted_[i - 1].size() - 1);
     }
 
     void clear_cells() {
@@ -155,82 +125,52 @@ private:
         cache_.clear();
     }
 
-    void run(std::size_t begin, std::size_t end) {
-        if (try_run(begin, end)) return;
+    void run(const sequence_group& group) {
+        if (try_run(group)) return;
         clear_cells();  // cells that were duplicated over time are in the way: start afresh
-        if (!try_run(begin, end))
+        if (!try_run(group))
             throw backend_error{"llama_decode: the KV cache of " +
                                     std::to_string(context_.capacity()) +
-                                    " tokens is too small for " + std::to_string(cells_) +
+                                    " tokens is too small for " + std::to_string(group.cells) +
                                     " (raise the option `context`)",
                                 1};
     }
 
     /// False if the KV cache is full; the cache must be cleared then.
-    [[nodiscard]] bool try_run(std::size_t begin, std::size_t end) {
-        const std::vector<token_view> group(wanted_.begin() + static_cast<std::ptrdiff_t>(begin),
-                                            wanted_.begin() + static_cast<std::ptrdiff_t>(end));
-        const cache_plan plan = cache_.place(group);
+    [[nodiscard]] bool try_run(const sequence_group& group) {
+        const cache_plan plan = cache_.place(wanted_.of(group));
         for (const cache_step& step : plan.steps) context_.carry_out(step);
         // A decode attends to every cell up to the last used one and masks what is not its own, so
         // stale slots cost time. They may hold as many cells as this call's sequences, or a floor:
         // then attention costs at most twice what it must. Prompts that this call is not about, but
-        // the next one may be, may take half of the context besides: decoding them again costs more.
-        const std::size_t room = context_.capacity() - cells_;
+        // the next one may be, may take half of the context besides: decoding them again costs
+        // more.
+        const std::size_t room = context_.capacity() - group.cells;
         const std::size_t floor =
             (std::max)(always_kept, kept_each * static_cast<std::size_t>(recent_width_));
-        const std::size_t whole = (std::min)((std::max)(cells_, floor), room);
+        const std::size_t whole = (std::min)((std::max)(group.cells, floor), room);
         const std::size_t prefixes = (std::min)(context_.capacity() / 2, room - whole);
         for (const cache_step& cut : cache_.trim(whole, prefixes)) context_.carry_out(cut);
         slots_.clear();
         for (const cache_place& place : plan.places)
             slots_.push_back(static_cast<llama_seq_id>(place.slot));
-        collect(begin, plan.places);
-        const bool last_group = end == wanted_.size();
-        if (kind_ == row_kind::states && !body_.empty()) {
-            if (body_.size() > handful || body_.size() + last_.size() > cache_.size()) {
-                if (!decode(body_, begin, false)) return false;
+        wanted_.collect(group.begin, plan.places, tokens_);
+        auto& [body, last] = tokens_;
+        const bool last_group = group.end == wanted_.size();
+        if (kind_ == row_kind::states && !body.empty()) {
+            if (body.size() > handful || body.size() + last.size() > cache_.size()) {
+                if (!decode(body, group.begin, false)) return false;
             } else {
-                for (batch_token& token : body_) token.output = true;
-                last_.insert(last_.begin(), body_.begin(), body_.end());
+                for (batch_token& token : body) token.output = true;
+                last.insert(last.begin(), body.begin(), body.end());
             }
-            body_.clear();
+            body.clear();
         }
-        return decode(kind_ == row_kind::states ? last_ : body_, begin, last_group);
+        return decode(kind_ == row_kind::states ? last : body, group.begin, last_group);
     }
 
-    /// Lists the tokens to decode. Neighbours that share new tokens decode them once: such a token
-    /// belongs to several slots. llama.cpp demands that these slots have held the same number of
-    /// tokens before. They have: sequences that agree up to position p find the same best prefix
-    /// below p.
-    void collect(std::size_t begin, const std::vector<cache_place>& places) {
-        body_.clear();
-        last_.clear();
-        for (std::size_t i = 0; i < places.size(); ++i) {
-            const token_view sequence = wanted_[begin + i];
-            const std::size_t first =
-                (std::max)(places[i].cached, i == 0 ? 0 : shared_new(begin + i));
-            for (std::size_t p = first; p < sequence.size(); ++p) {
-                const bool output = p + 1 == sequence.size();
-                const bool apart = output && kind_ == row_kind::states;
-                const std::size_t sharers = apart ? i + 1 : end_of_sharers(begin, places, i, p);
-                (apart ? last_ : body_).push_back({sequence[p], p, i, sharers, output});
-            }
-        }
-    }
-
-    [[nodiscard]] std::size_t end_of_sharers(std::size_t begin,
-                                             const std::vector<cache_place>& places, std::size_t i,
-                                             std::size_t position) const {
-        std::size_t end = i + 1;
-        while (end < places.size() && shared_new(begin + end) > position &&
-               places[end].cached <= position)
-            ++end;
-        return end;
-    }
-
-    /// Decodes in chunks. Rows are copied: the next decode overwrites those that llama.cpp shows. Only
-    /// those of the call's very last chunk could stay there.
+    /// Decodes in chunks. Rows are copied: the next decode overwrites those that llama.cpp shows.
+    /// Only those of the call's very last chunk could stay there.
     [[nodiscard]] bool decode(const std::vector<batch_token>& tokens, std::size_t begin,
                               bool final) {
         const std::span<const batch_token> all{tokens};
@@ -275,15 +215,13 @@ private:
     std::vector<token_view> distinct_;        // sorted, of the present call
     std::vector<logits_view> distinct_rows_;  // [distinct]
     std::vector<std::size_t> which_;          // [sequences] index into distinct_
-    std::vector<token_view> wanted_;          // those of distinct_ whose row is not known
+    wanted_sequences wanted_;                 // those of distinct_ whose row is not known
     std::vector<std::size_t> place_;          // [wanted] index into distinct_
-    std::vector<std::size_t> shared_;         // [wanted] common prefix with the one before
     std::vector<logits_view> rows_;           // [sequences]
-    std::vector<batch_token> body_, last_;    // tokens of the present group
+    group_tokens tokens_;                     // of the present group
     std::vector<llama_seq_id> slots_;         // [group]
     std::vector<std::vector<float>> held_;    // copied rows; the first held_count_ are in use
     std::size_t held_count_ = 0;
-    std::size_t cells_ = 0;    // that the present group needs
     double recent_width_ = 0;  // sequences of the widest call of late
     std::size_t tokens_decoded_ = 0, decodes_ = 0;
 };

@@ -16,7 +16,7 @@
 #include "../../core/trajectory.hpp"
 #include "../../rollout/draw.hpp"
 #include "../../rollout/engine.hpp"
-#include "model.hpp"
+#include "model_file.hpp"
 #include "pieces.hpp"
 #include "prompt_pairs.hpp"
 
@@ -24,7 +24,8 @@ namespace tq::llama_cpp {
 
 /// Throws invalid_option unless `other` (a baseline, an anchor, a reward's trunk) has the policy's
 /// vocabulary, which all models that share token sequences need.
-inline void check_same_vocabulary(const model& policy, const model& other, std::string_view role) {
+inline void check_same_vocabulary(const model_file& policy, const model_file& other,
+                                  std::string_view role) {
     check_option(same_vocabulary(policy, other), role, "vocabulary", other.path(),
                  "that of the policy, " + policy.path() +
                      " (a baseline with another one can be a text_baseline)");
@@ -34,8 +35,8 @@ inline void check_same_vocabulary(const model& policy, const model& other, std::
 struct text_baseline_options {
     /// Token healing: where a longer token could begin, the end of the answer so far is read again,
     /// and the first tokens are drawn among those that begin with it. Without it a model that is
-    /// given " hel" seldom spells on, since it saw " hello" as one token. With it a whole word may be
-    /// spelled on too: " Tra" becomes " Travel". false = no-op.
+    /// given " hel" seldom spells on, since it saw " hello" as one token. With it a whole word may
+    /// be spelled on too: " Tra" becomes " Travel". false = no-op.
     bool healing = true;
 };
 
@@ -43,11 +44,11 @@ struct text_baseline_options {
 ///
 /// For each request the policy's sequence is split into a prompt, which add_prompt() has a
 /// counterpart for, and the answer so far. The answer's bytes become tokens of the baseline, which
-/// are continued in batches by the rollout engine; the new text becomes tokens of the policy, as many
-/// as are wanted.
+/// are continued in batches by the rollout engine; the new text becomes tokens of the policy, as
+/// many as are wanted.
 ///
-///  * The baseline draws until the policy's tokens suffice, or it ends, or what it draws has no text.
-///    `finished` means that it ended before the limit.
+///  * The baseline draws until the policy's tokens suffice, or it ends, or what it draws has no
+///    text. `finished` means that it ended before the limit.
 ///  * A text may end inside a word or a character. Healing goes on where it ends; bytes of a
 ///    character that is never completed come through as they are, spelled by single bytes.
 ///  * Random numbers are the requests' own, indexed by the position in the baseline's sequence, so
@@ -65,15 +66,15 @@ class text_baseline {
 
 public:
     /// policy: whose tokens come in and go out.
-    text_baseline(model policy, Model&& baseline, text_baseline_options options = {})
+    text_baseline(model_file policy, Model&& baseline, text_baseline_options options = {})
         : policy_{std::move(policy)},
           policy_pieces_{policy_},
           pieces_{baseline.source()},
           baseline_(std::forward<Model>(baseline)),
           options_{options} {}
 
-    /// From now on sequences that begin with `policy_prompt` are answers to `baseline_prompt`, in the
-    /// baseline's tokens. Of several that match, the longest holds.
+    /// From now on sequences that begin with `policy_prompt` are answers to `baseline_prompt`, in
+    /// the baseline's tokens. Of several that match, the longest holds.
     /// Throws invalid_option if baseline_prompt is empty.
     void add_prompt(token_list policy_prompt, token_list baseline_prompt) {
         prompts_.add(std::move(policy_prompt), std::move(baseline_prompt));
@@ -81,8 +82,8 @@ public:
     /// Forgets all prompts.
     void clear_prompts() noexcept { prompts_.clear(); }
 
-    /// Models completer. Throws invalid_option for a sequence that no prompt of add_prompt begins; what
-    /// the model throws passes through.
+    /// Models completer. Throws invalid_option for a sequence that no prompt of add_prompt begins;
+    /// what the model throws passes through.
     [[nodiscard]] std::vector<trajectory> complete(std::span<const rollout_request> requests,
                                                    sampling_rule rule) {
         std::vector<continuation> all;
@@ -96,7 +97,7 @@ public:
     }
 
     /// The baseline.
-    [[nodiscard]] const model& source() const { return baseline_.source(); }
+    [[nodiscard]] const model_file& source() const { return baseline_.source(); }
 
 private:
     /// A request while it is worked on.
@@ -218,7 +219,7 @@ private:
         return result;
     }
 
-    model policy_;
+    model_file policy_;
     detail::piece_table policy_pieces_, pieces_;
     Model baseline_;
     text_baseline_options options_;
@@ -227,6 +228,6 @@ private:
 };
 
 template <class Model>
-text_baseline(model, Model&&, text_baseline_options = {}) -> text_baseline<Model>;
+text_baseline(model_file, Model&&, text_baseline_options = {}) -> text_baseline<Model>;
 
 }  // namespace tq::llama_cpp

@@ -10,7 +10,7 @@
 
 #include "../../concepts/reward.hpp"
 #include "../../core/trajectory.hpp"
-#include "model.hpp"
+#include "model_file.hpp"
 #include "pieces.hpp"
 #include "prompt_pairs.hpp"
 
@@ -21,27 +21,29 @@ namespace tq::llama_cpp {
 /// An answer's bytes become tokens of the reward's model, behind that model's counterpart of the
 /// prompt, which add_prompt() has. If both vocabularies are the same, answers pass as they are.
 ///
-///  * Bytes of a character that the answer cuts in the middle come through, spelled by single bytes.
-///  * A token more may spell the text's end anew, so the reward may have to read a few tokens more than
-///    model_tokens counts.
+///  * Bytes of a character that the answer cuts in the middle come through, spelled by single
+///    bytes.
+///  * A token more may spell the text's end anew, so the reward may have to read a few tokens more
+///    than model_tokens counts.
 ///
-/// `Reward` is a reward with source(), such as reward_head; held by reference if an lvalue, which must
-/// outlive the object, else moved in. Not thread-safe.
+/// `Reward` is a reward with source(), such as reward_head; held by reference if an lvalue, which
+/// must outlive the object, else moved in. Not thread-safe.
 template <class Reward>
 class text_reward {
     static_assert(explain_reward<std::remove_reference_t<Reward>>());
 
 public:
     /// policy: whose tokens come in.
-    text_reward(model policy, Reward&& reward)
+    text_reward(model_file policy, Reward&& reward)
         : policy_{std::move(policy)},
           reward_(std::forward<Reward>(reward)),
           pieces_{reward_.source()},
           same_{llama_cpp::same_vocabulary(policy_, reward_.source())} {}
 
-    /// From now on prompts that begin with `policy_prompt` are judged as `reward_prompt`, in the reward's
-    /// tokens; what more a prompt has counts as answer. Of several that match, the longest holds.
-    /// Unused if the vocabularies are the same. Throws invalid_option if reward_prompt is empty.
+    /// From now on prompts that begin with `policy_prompt` are judged as `reward_prompt`, in the
+    /// reward's tokens; what more a prompt has counts as answer. Of several that match, the longest
+    /// holds. Unused if the vocabularies are the same. Throws invalid_option if reward_prompt is
+    /// empty.
     void add_prompt(token_list policy_prompt, token_list reward_prompt) {
         prompts_.add(std::move(policy_prompt), std::move(reward_prompt));
     }
@@ -51,8 +53,8 @@ public:
     /// True if nothing is translated, and no prompts are needed.
     [[nodiscard]] bool same_vocabulary() const noexcept { return same_; }
 
-    /// values[i] = r(answers[i]). Throws invalid_option for a prompt that no prompt of add_prompt begins;
-    /// what the reward throws passes through.
+    /// values[i] = r(answers[i]). Throws invalid_option for a prompt that no prompt of add_prompt
+    /// begins; what the reward throws passes through.
     void score(std::span<const answer_view> answers, std::span<double> values) {
         if (same_) return score_answers(reward_, answers, values, "text_reward");
         translated_.resize(answers.size());
@@ -79,7 +81,7 @@ private:
         return prompt.other;
     }
 
-    model policy_;
+    model_file policy_;
     Reward reward_;
     detail::piece_table pieces_;
     bool same_;
@@ -89,6 +91,6 @@ private:
 };
 
 template <class Reward>
-text_reward(model, Reward&&) -> text_reward<Reward>;
+text_reward(model_file, Reward&&) -> text_reward<Reward>;
 
 }  // namespace tq::llama_cpp

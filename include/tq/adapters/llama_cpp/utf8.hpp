@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "../../core/token.hpp"
-#include "model.hpp"
+#include "model_file.hpp"
 
 namespace tq::llama_cpp {
 
@@ -15,9 +15,9 @@ namespace detail {
 
 inline constexpr std::size_t incomplete_character = static_cast<std::size_t>(-1);
 
-/// Size of the character that `bytes` begins with; 0 = none can; or incomplete_character. The second
-/// byte's range excludes overlong forms, surrogates and anything above U+10FFFF (Unicode Standard,
-/// table 3-7).
+/// Size of the character that `bytes` begins with; 0 = none can; or incomplete_character. The
+/// second byte's range excludes overlong forms, surrogates and anything above U+10FFFF (Unicode
+/// Standard, table 3-7).
 [[nodiscard]] inline std::size_t character_size(std::string_view bytes) noexcept {
     const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(bytes[i]); };
     const unsigned char lead = byte(0);
@@ -71,7 +71,7 @@ private:
 class utf8_stream {
 public:
     /// source: the model whose tokens come.
-    explicit utf8_stream(model source) : model_{std::move(source)} {}
+    explicit utf8_stream(model_file source) : model_{std::move(source)} {}
 
     /// The text that `token` completes; may be empty.
     [[nodiscard]] std::string push(token_id token) { return buffer_.push(model_.piece(token)); }
@@ -79,7 +79,7 @@ public:
     [[nodiscard]] std::string finish() { return buffer_.finish(); }
 
 private:
-    model model_;
+    model_file model_;
     utf8_buffer buffer_;
 };
 

@@ -2,6 +2,8 @@
 // Steps, distributions and options as JSON (nlohmann_json). Target tq::json.
 
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
 
 #include "../../decode/options.hpp"
 #include "../../decode/step.hpp"
@@ -9,13 +11,20 @@
 
 namespace tq {
 
-NLOHMANN_JSON_SERIALIZE_ENUM(weighting, {{weighting::self_normalised, "self_normalised"},
-                                         {weighting::plain, "plain"},
-                                         {weighting::tempered, "tempered"},
-                                         {weighting::clipped, "clipped"},
-                                         {weighting::pareto_smoothed, "pareto_smoothed"},
-                                         {weighting::reference, "reference"},
-                                         {weighting::unweighted, "unweighted"}})
+/// Enums are written as their words, and read from them; others throw invalid_option.
+template <named_enum Enum>
+void to_json(nlohmann::json& json, Enum value) {
+    json = std::string{to_string(value)};
+}
+template <named_enum Enum>
+void from_json(const nlohmann::json& json, Enum& value) {
+    const auto word = json.is_string() ? json.get<std::string>() : json.dump();
+    const std::optional<Enum> known = from_string<Enum>(word);
+    std::string words;
+    for (const auto& [_, name] : names_of(Enum{})) (words += words.empty() ? "" : ", ") += name;
+    check_option(known.has_value(), "json", "word", word, "one of " + words);
+    value = *known;
+}
 
 inline void to_json(nlohmann::json& json, const weight_diagnostics& weights) {
     json = {{"positive", weights.positive},   {"ess", weights.ess},
@@ -31,8 +40,8 @@ inline void to_json(nlohmann::json& json, const weight_summary& weights) {
             {"refused", weights.refused}};
 }
 
-/// NaN and infinity have no JSON form: they are written as null. Candidates whose Q was shrunk
-/// have `shrunk`, those whose Q rests on importance weights `weights`.
+/// NaN and infinity have no JSON form: they are written as null. Candidates
+/// whose Q rests on importance weights have `weights`.
 inline void to_json(nlohmann::json& json, const tilted_distribution& distribution) {
     json = nlohmann::json::array();
     for (std::size_t i = 0; i < distribution.size(); ++i) {
@@ -45,7 +54,6 @@ inline void to_json(nlohmann::json& json, const tilted_distribution& distributio
                         {"log_p", distribution.log_p[i]}});
         if (!distribution.weights.empty() && distribution.weights[i])
             json.back()["weights"] = *distribution.weights[i];
-        if (!distribution.shrunk.empty()) json.back()["shrunk"] = distribution.shrunk[i];
     }
 }
 
@@ -53,21 +61,8 @@ inline void to_json(nlohmann::json& json, const model_tokens& tokens) {
     json = {{"policy", tokens.policy}, {"baseline", tokens.baseline}, {"reward", tokens.reward}};
 }
 
-NLOHMANN_JSON_SERIALIZE_ENUM(selection,
-                             {{selection::sample, "sample"}, {selection::argmax, "argmax"}})
-
-NLOHMANN_JSON_SERIALIZE_ENUM(race_mode, {{race_mode::exhaustive, "exhaustive"},
-                                         {race_mode::exact, "exact"},
-                                         {race_mode::confident, "confident"},
-                                         {race_mode::halving, "halving"},
-                                         {race_mode::automatic, "automatic"}})
-
-NLOHMANN_JSON_SERIALIZE_ENUM(rollout_noise, {{rollout_noise::independent, "independent"},
-                                             {rollout_noise::coupled, "coupled"},
-                                             {rollout_noise::scenario, "scenario"}})
-
 inline void to_json(nlohmann::json& json, const race_report& race) {
-    json = {{"mode", race.mode},         {"contenders", race.contenders},
+    json = {{"mode", race.mode},         {"halved", race.halved},     {"contenders", race.contenders},
             {"starters", race.starters}, {"rounds", race.rounds},
             {"rollouts", race.rollouts}, {"token_budget", race.token_budget}};
 }
@@ -90,7 +85,6 @@ inline void to_json(nlohmann::json& json, const step& step) {
 inline void to_json(nlohmann::json& json, const decode_options& options) {
     json = {{"alpha", options.alpha},
             {"alpha_rule", static_cast<bool>(options.alpha_rule)},
-            {"shrink", options.shrink},
             {"top_k", options.top_k},
             {"temperature", options.temperature},
             {"select", options.select},
@@ -104,8 +98,7 @@ inline void to_json(nlohmann::json& json, const decode_options& options) {
 inline void to_json(nlohmann::json& json, const rollout_options& options) {
     json = {{"horizon", options.horizon},     {"rollouts", options.rollouts},
             {"in_flight", options.in_flight}, {"reuse", options.reuse},
-            {"noise", options.noise},         {"temperature", options.sampling.temperature},
-            {"top_p", options.sampling.top_p}};
+            {"temperature", options.sampling.temperature}, {"top_p", options.sampling.top_p}};
 }
 
 }  // namespace tq

@@ -16,11 +16,11 @@ inline std::string setting(const char* name) {
 /// The sampler owns what it uses; only the loaded model must outlive it.
 inline llama_sampler* steering(llama_model* loaded, int n_predict) {
     using namespace tq::llama_cpp;
-    const model weights = model::borrowed(loaded);
+    const model_file file = model_file::borrowed(loaded);
     return make_sampler(
-        weights,
-        tq::direct_transfer{language_model{weights, {.lora = setting("TQ_LORA"), .threads = 1}},
-                            reward_head{weights, setting("TQ_REWARD"), {.threads = 1}},
+        file,
+        tq::direct_transfer{language_model{file, {.lora = setting("TQ_LORA"), .threads = 1}},
+                            reward_head{file, setting("TQ_REWARD"), {.threads = 1}},
                             {.horizon = 8}},
         {.decode = {.alpha = std::stod(setting("TQ_ALPHA"))},
          .max_tokens = static_cast<std::size_t>(n_predict),

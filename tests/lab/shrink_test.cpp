@@ -1,8 +1,8 @@
 // Corrections of few rollouts against enumeration: small worlds whose Q and variances are known.
 
 #include <tq/estimate/mean.hpp>
-#include <tq/estimate/shrink.hpp>
 #include <tq/kernels/tilt.hpp>
+#include <tq/lab/shrink.hpp>
 #include <tq/tabular/enumerate.hpp>
 #include <tq/tabular/sample.hpp>
 

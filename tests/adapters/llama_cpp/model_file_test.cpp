@@ -61,22 +61,22 @@ TEST_CASE("what a model says about itself") {
     REQUIRE_FALSE(tq::is_end_token(model.tokenize("a")[0], model.end_tokens()));
     REQUIRE(model.piece(end[0]).empty());
     REQUIRE(model.piece(end[0], true) == "<|im_end|>");
-    REQUIRE(tq::llama_cpp::same_vocabulary(model, tq::llama_cpp::model{model.path()}));
+    REQUIRE(tq::llama_cpp::same_vocabulary(model, tq::llama_cpp::model_file{model.path()}));
 }
 
 TEST_CASE("files and tokens that are wrong are named") {
     const auto load = [](const std::string& path) {
-        return message_of<tq::invalid_option>([&] { tq::llama_cpp::model{path}; });
+        return message_of<tq::invalid_option>([&] { tq::llama_cpp::model_file{path}; });
     };
     REQUIRE(load("/nowhere/model.gguf") ==
-            "model: path = /nowhere/model.gguf, must be a file that can be read");
+            "model_file: path = /nowhere/model.gguf, must be a file that can be read");
     const scratch_file no_gguf{"hello, this is no model"};
     REQUIRE(contains(load(no_gguf.path()), no_gguf.path()));
     REQUIRE(contains(load(no_gguf.path()), "magic"));
     REQUIRE(message_of<tq::invalid_option>([] { (void)shared_model().piece(49152); }) ==
-            "model: token = 49152, must be in [0, 49152)");
+            "model_file: token = 49152, must be in [0, 49152)");
     REQUIRE(contains(message_of<tq::invalid_option>([] {
-                         tq::llama_cpp::model{shared_model().path(), {.gpu_layers = -1}};
+                         tq::llama_cpp::model_file{shared_model().path(), {.gpu_layers = -1}};
                      }),
                      "gpu_layers = -1"));
 }
@@ -85,7 +85,7 @@ TEST_CASE("the log is silent unless asked for") {
     std::string log;
     tq::llama_cpp::set_log([&](std::string_view text) { log += text; });
     const scratch_file no_gguf{"no model"};
-    REQUIRE_THROWS_AS(tq::llama_cpp::model{no_gguf.path()}, tq::invalid_option);
+    REQUIRE_THROWS_AS(tq::llama_cpp::model_file{no_gguf.path()}, tq::invalid_option);
     tq::llama_cpp::set_log({});
     REQUIRE_FALSE(log.empty());
 }

@@ -95,7 +95,8 @@ public:
                      "> 0: a rollout's component is random");
         std::vector<trajectory> result(requests.size());
         visit_all([&](auto& model, std::size_t j) { draw(model, j, requests, rule, result); });
-        if (rule.log_probabilities) mix(requests, rule.temperature, result);
+        const bool weighed = std::ranges::any_of(requests, &rollout_request::log_probability);
+        if (weighed) mix(requests, rule.temperature, result);
         return result;
     }
 

@@ -1,5 +1,5 @@
 #pragma once
-// model: the weights and the vocabulary of a GGUF file.
+// model_file: the weights and the vocabulary of a GGUF file.
 
 #include <llama.h>
 
@@ -19,13 +19,13 @@
 
 namespace tq::llama_cpp {
 
-/// Options of model.
-struct model_options {
+/// Options of model_file.
+struct model_file_options {
     int gpu_layers = 0;    ///< [0, inf); layers kept on the GPU; 0 = none
     bool use_mmap = true;  ///< map the file instead of reading it; false = read it into memory
 };
 
-/// Options of model::tokenize.
+/// Options of model_file::tokenize.
 struct tokenize_options {
     bool add_special = false;    ///< add the begin (end) token where the model wants one
     bool parse_special = false;  ///< read "<|im_start|>" and the like as one token
@@ -33,29 +33,29 @@ struct tokenize_options {
 
 /// A loaded GGUF model. Copies share the weights: give one to a policy, a baseline and a reward and
 /// it is loaded once. Const members may be called from several threads.
-class model {
+class model_file {
 public:
     /// Throws invalid_option if `path` is not a GGUF file that llama.cpp can load.
-    explicit model(const std::string& path, model_options options = {})
+    explicit model_file(const std::string& path, model_file_options options = {})
         : state_{load(path, options)} {}
 
     /// A model that other code has loaded. It is not freed; it must outlive this and its copies.
     /// Throws invalid_option if `weights` is null.
-    [[nodiscard]] static model borrowed(llama_model* weights) {
-        check_option(weights != nullptr, "model", "weights", "null", "a loaded model");
+    [[nodiscard]] static model_file borrowed(llama_model* weights) {
+        check_option(weights != nullptr, "model_file", "weights", "null", "a loaded model");
         auto loaded = std::make_shared<state>();
         loaded->path = "(a model that was loaded elsewhere)";
         loaded->weights = weights;
         loaded->owned = false;
         read_vocabulary(*loaded);
-        return model{std::move(loaded)};
+        return model_file{std::move(loaded)};
     }
 
     /// The tokens of `text` (UTF-8).
     [[nodiscard]] token_list tokenize(std::string_view text, tokenize_options options = {}) const {
         constexpr auto longest =
             static_cast<std::size_t>((std::numeric_limits<std::int32_t>::max)());
-        check_option(text.size() < longest, "model::tokenize", "text size", text.size(),
+        check_option(text.size() < longest, "model_file::tokenize", "text size", text.size(),
                      "below 2^31 - 1 bytes");
         const auto size = static_cast<std::int32_t>(text.size());
         token_list tokens(text.size() + 2);  // no token is empty; 2 for the special ones
@@ -67,7 +67,7 @@ public:
             tokens.resize(static_cast<std::size_t>(count < 0 ? -std::int64_t{count} : count));
             if (count >= 0) return tokens;
         }
-        throw backend_error{"model::tokenize: llama.cpp did not tokenize the text"};
+        throw backend_error{"model_file::tokenize: llama.cpp did not tokenize the text"};
     }
 
     /// The text of `tokens`; control tokens are left out unless `special`.
@@ -108,7 +108,8 @@ public:
     [[nodiscard]] std::string chat_text(std::string_view user, std::string_view system = "") const {
         const char* pattern = llama_model_chat_template(state_->weights, nullptr);
         if (pattern == nullptr)
-            throw invalid_option{"model::chat_prompt: " + state_->path + " has no chat template"};
+            throw invalid_option{"model_file::chat_prompt: " + state_->path +
+                                 " has no chat template"};
         const std::string user_text{user}, system_text{system};
         const llama_chat_message turns[] = {{"system", system_text.c_str()},
                                             {"user", user_text.c_str()}};
@@ -122,8 +123,9 @@ public:
             text.resize(static_cast<std::size_t>(size));
             if (size <= room) return text;
         }
-        throw invalid_option{"model::chat_prompt: llama.cpp does not know the chat template of " +
-                             state_->path};
+        throw invalid_option{
+            "model_file::chat_prompt: llama.cpp does not know the chat template of " +
+            state_->path};
     }
 
     /// Number of tokens.
@@ -172,12 +174,13 @@ private:
         token_list end_tokens;
     };
 
-    explicit model(std::shared_ptr<const state> loaded) : state_{std::move(loaded)} {}
+    explicit model_file(std::shared_ptr<const state> loaded) : state_{std::move(loaded)} {}
 
-    static std::shared_ptr<const state> load(const std::string& path, model_options options) {
-        check_option(options.gpu_layers >= 0, "model", "gpu_layers", options.gpu_layers,
+    static std::shared_ptr<const state> load(const std::string& path, model_file_options options) {
+        check_option(options.gpu_layers >= 0, "model_file", "gpu_layers", options.gpu_layers,
                      "in [0, inf)");
-        check_option(std::ifstream{path}.good(), "model", "path", path, "a file that can be read");
+        check_option(std::ifstream{path}.good(), "model_file", "path", path,
+                     "a file that can be read");
         detail::start_backend();
         detail::first_error().clear();
         llama_model_params params = llama_model_default_params();
@@ -186,7 +189,7 @@ private:
         auto loaded = std::make_shared<state>();
         loaded->path = path;
         loaded->weights = llama_model_load_from_file(path.c_str(), params);
-        check_option(loaded->weights != nullptr, "model", "path", path,
+        check_option(loaded->weights != nullptr, "model_file", "path", path,
                      "a GGUF file that llama.cpp can load" + detail::reason());
         read_vocabulary(*loaded);
         return loaded;
@@ -195,15 +198,15 @@ private:
     static void read_vocabulary(state& loaded) {
         loaded.vocab = llama_model_get_vocab(loaded.weights);
         const std::int32_t size = llama_vocab_n_tokens(loaded.vocab);
-        check_option(size > 0, "model", "path", loaded.path, "a model with a vocabulary");
+        check_option(size > 0, "model_file", "path", loaded.path, "a model with a vocabulary");
         loaded.vocab_size = static_cast<std::size_t>(size);
         for (token_id token = 0; token < size; ++token)
             if (llama_vocab_is_eog(loaded.vocab, token)) loaded.end_tokens.push_back(token);
     }
 
     void check_token(token_id token) const {
-        check_option(token >= 0 && static_cast<std::size_t>(token) < vocab_size(), "model", "token",
-                     token, "in [0, " + std::to_string(vocab_size()) + ")");
+        check_option(token >= 0 && static_cast<std::size_t>(token) < vocab_size(), "model_file",
+                     "token", token, "in [0, " + std::to_string(vocab_size()) + ")");
     }
 
     /// Calls write(buffer, size), which answers with the size written, or minus the size it needs.
@@ -215,14 +218,14 @@ private:
             text.resize(static_cast<std::size_t>(size < 0 ? -std::int64_t{size} : size));
             if (size >= 0) return text;
         }
-        throw backend_error{"model: llama.cpp did not write the text of the tokens"};
+        throw backend_error{"model_file: llama.cpp did not write the text of the tokens"};
     }
 
     std::shared_ptr<const state> state_;
 };
 
 /// True if the same token id means the same text in both: such models can share sequences.
-[[nodiscard]] inline bool same_vocabulary(const model& a, const model& b) {
+[[nodiscard]] inline bool same_vocabulary(const model_file& a, const model_file& b) {
     const llama_vocab* first = llama_model_get_vocab(a.handle());
     const llama_vocab* second = llama_model_get_vocab(b.handle());
     if (first == second) return true;

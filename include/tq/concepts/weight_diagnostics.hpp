@@ -1,8 +1,11 @@
 #pragma once
 // What is known of the importance weights behind an estimate, and how often they failed.
 
+#include <array>
 #include <cstddef>
 #include <limits>
+
+#include "../core/names.hpp"
 
 namespace tq {
 
@@ -22,6 +25,18 @@ enum class weighting {
     /// the baseline itself.
     unweighted,
 };
+
+/// The words for them.
+[[nodiscard]] constexpr auto names_of(weighting) noexcept {
+    using enum weighting;
+    return std::array<named<weighting>, 7>{{{self_normalised, "self_normalised"},
+                                            {plain, "plain"},
+                                            {tempered, "tempered"},
+                                            {clipped, "clipped"},
+                                            {pareto_smoothed, "pareto_smoothed"},
+                                            {reference, "reference"},
+                                            {unweighted, "unweighted"}}};
+}
 
 /// What the weights of one estimate are like, and what was made of them.
 struct weight_diagnostics {

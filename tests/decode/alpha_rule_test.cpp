@@ -1,4 +1,4 @@
-// Shrinkage of noisy Q and rules for alpha, in the decoder.
+// Rules for alpha, in the decoder.
 
 #include <tq/decode/block_decoder.hpp>
 #include <tq/decode/decoder.hpp>
@@ -51,64 +51,6 @@ std::string refusal(const tq::decode_options& options) {
 
 }  // namespace
 
-TEST_CASE("shrink: the tilt is that of the shrunk Q, and the raw Q stays") {
-    wide_world w;
-    auto q = w.sampled(3);
-    const auto plain = answer(tq::decoder{w.policy, q, {}});
-    const auto shrunk = answer(tq::decoder{w.policy, q, {.shrink = true}});
-    const tq::tilted_distribution &a = plain[0].distribution, &b = shrunk[0].distribution;
-    CHECK(a.shrunk.empty());
-    CHECK(a.tilting_q() == a.q);
-    CHECK(b.q == a.q);
-    CHECK(b.q_error == a.q_error);
-    CHECK(b.shrunk == tq::shrink(a.q, a.q_error, a.rollouts).q);
-    CHECK(b.shrunk != a.q);
-    for (const tq::tilted_distribution* d : {&a, &b}) {
-        std::vector<double> log_p(d->size());
-        const double log_z = tq::tilt(d->log_prior, d->tilting_q(), 0.1, log_p);
-        CHECK(d->log_p == log_p);
-        CHECK(d->log_z == log_z);
-    }
-    CHECK(b.kl < a.kl);  // like a larger alpha
-}
-
-TEST_CASE("shrink: nothing changes where Q is exact or of one rollout") {
-    wide_world w;
-    const tq::decode_options options{.shrink = true};
-    auto one = w.sampled(1);
-    const auto exact = answer(tq::decoder{w.policy, w.exact, options}),
-               raw = answer(tq::decoder{w.policy, w.exact}),
-               single = answer(tq::decoder{w.policy, one, options}),
-               raw_single = answer(tq::decoder{w.policy, one});
-    for (std::size_t i = 0; i < 3; ++i) {
-        CHECK(exact[i].distribution.log_p == raw[i].distribution.log_p);
-        CHECK(single[i].distribution.log_p == raw_single[i].distribution.log_p);
-    }
-}
-
-TEST_CASE("shrink: over many draws the shrunk distribution is nearer to the exact one") {
-    wide_world w;
-    auto two = w.sampled(2);
-    // The best q for E[Q] - alpha KL is the exact one; what do the others lose?
-    tq::scorer exact{w.policy, w.exact};
-    double raw = 0, shrunk = 0;
-    for (std::uint64_t seed = 0; seed < 200; ++seed) {
-        const tq::decode_state state{.sequence = prompt,
-                                     .prompt_size = 1,
-                                     .tokens_left = 3,
-                                     .end_tokens = {},
-                                     .key = tq::random_key{seed}};
-        const tq::tilted_distribution best = exact.score(state);
-        const auto divergence = [&](bool shrink) {
-            tq::scorer scorer{w.policy, two, tq::decode_options{.shrink = shrink}};
-            return tq::kl_divergence(scorer.score(state).log_p, best.log_p);
-        };
-        raw += divergence(false);
-        shrunk += divergence(true);
-    }
-    CHECK(shrunk < 0.8 * raw);
-}
-
 TEST_CASE("alpha_rule: is asked with Q and what was spent, and its alpha is used") {
     wide_world w;
     std::vector<double> kl, answered;
@@ -137,13 +79,15 @@ TEST_CASE("alpha_rule: is asked with Q and what was spent, and its alpha is used
     CHECK(answer(tq::decoder{w.policy, w.exact})[0].distribution.alpha == 0.1);
 }
 
-TEST_CASE("alpha_rule and shrink: what they cannot go with is refused") {
+TEST_CASE("alpha_rule: what it cannot go with is refused") {
     const auto rule = [](const tq::tilted_distribution&, const tq::decode_state&) { return 1.0; };
     CHECK(refusal({.alpha_rule = rule}) == "nothing was thrown");
-    CHECK(refusal({.alpha_rule = rule, .race = tq::race_mode::exact}) ==
-          "here: race = 1, must be exhaustive with an alpha_rule: it needs every candidate's Q");
-    CHECK(refusal({.shrink = true, .race = tq::race_mode::automatic}) ==
-          "here: race = 4, must be exhaustive with shrink: it needs every candidate's Q");
+    CHECK(
+        refusal({.alpha_rule = rule, .race = tq::race_mode::confident}) ==
+        "here: race = confident, must be exhaustive or exact with an alpha_rule: it needs every Q");
+    CHECK(refusal({.alpha_rule = rule, .token_budget = 10}) ==
+          "here: token_budget = 10, must be inf where every Q is wanted (an alpha_rule, or race = "
+          "exhaustive)");
     wide_world w;
     for (const double bad : {0.0, -1.0, std::nan("")}) {
         tq::decoder decode{
