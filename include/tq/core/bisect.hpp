@@ -9,7 +9,8 @@ struct turning_point {
     double no = 0;   ///< the first at which it was seen not to
 };
 
-/// Finds where holds(x) turns from true to false on the way from `yes` to `no`, which may be the smaller.
+/// Finds where holds(x) turns from true to false on the way from `yes` to `no`, which may be the
+/// smaller.
 ///
 /// The ends themselves are never tried. Each step halves the interval, until nothing lies between.
 ///

@@ -16,16 +16,18 @@
 
 namespace tq {
 
-/// The alpha at which kl(alpha) = budget, for a divergence that does not grow with alpha: of one state,
-/// or summed over fixed states. (That of whole answers need not be monotone: don't ask for it.)
+/// The alpha at which kl(alpha) = budget, for a divergence that does not grow with alpha: of one
+/// state, or summed over fixed states. (That of whole answers need not be monotone: don't ask for
+/// it.)
 ///
-/// The upper end of the bracket is where Hoeffding's lemma says kl <= states width^2 / (8 alpha^2) =
-/// budget; the lower one is searched downwards. Between them, bisection of log alpha.
+/// The upper end of the bracket is where Hoeffding's lemma says kl <= states width^2 / (8 alpha^2)
+/// = budget; the lower one is searched downwards. Between them, bisection of log alpha.
 ///
-/// range:   budget >= 0; width = range of Q, finite, >= 0; states >= 1. Throws invalid_option otherwise.
-/// returns: alpha with kl(alpha) = budget to 12 digits of alpha, never above the budget by more than
-///          that allows; +inf if budget = 0 or width = 0 (no tilt); 0 if no alpha above width / 1e12
-///          reaches the budget: take the argmax
+/// range:   budget >= 0; width = range of Q, finite, >= 0; states >= 1. Throws invalid_option
+///          otherwise.
+/// returns: alpha with kl(alpha) = budget to 12 digits of alpha, never above the budget by more
+///          than that allows; +inf if budget = 0 or width = 0 (no tilt); 0 if no alpha above width
+///          / 1e12 reaches the budget: take the argmax
 /// cost:    50 to 80 calls of kl
 template <class Divergence>
 [[nodiscard]] double alpha_for_budget(Divergence kl, double budget, double width,
@@ -49,11 +51,12 @@ template <class Divergence>
 
 namespace detail {
 
-/// The tilt of some candidates, whose prior need not sum to 1: KL(p || prior) then has a floor, that of
-/// alpha = inf, where only the cut to the candidates costs.
+/// The tilt of some candidates, whose prior need not sum to 1: KL(p || prior) then has a floor,
+/// that of alpha = inf, where only the cut to the candidates costs.
 class tilted_state {
 public:
-    /// Throws invalid_option if there is no candidate, or if a Q is NaN or +inf (a race left it open).
+    /// Throws invalid_option if there is no candidate, or if a Q is NaN or +inf (a race left it
+    /// open).
     tilted_state(std::span<const double> log_prior, std::span<const double> q)
         : log_prior_{log_prior},
           q_{q},
@@ -94,8 +97,8 @@ private:
 
 /// The alpha at which KL(pi exp(Q / alpha) / Z || pi) of one state is `budget` nats.
 /// shapes: log_pi, q [n] as of tilt, Q finite or -inf. See alpha_for_budget.
-/// edges:  log_pi that sums to less than 1 (a cut to top_k): the KL counts the cut, -log(mass), which no
-///         alpha undoes; +inf if that is the budget or more
+/// edges:  log_pi that sums to less than 1 (a cut to top_k): the KL counts the cut, -log(mass),
+///         which no alpha undoes; +inf if that is the budget or more
 [[nodiscard]] inline double alpha_for_budget(std::span<const double> log_pi,
                                              std::span<const double> q, double budget) {
     check_option(budget >= 0, "alpha_for_budget", "budget", budget, ">= 0");
@@ -106,16 +109,17 @@ private:
     return alpha_for_budget(kl, rest, state.width());
 }
 
-/// One alpha for a whole run: that at which recorded states, tilted with it, cost `nats` each on average,
+/// One alpha for a whole run: that at which recorded states, tilted with it, cost `nats` each on
+/// average,
 ///
 ///     mean over states of KL(prior exp(Q / alpha) / Z || prior) = nats
 ///
-/// with the Q that their tilts used. The states are those that another alpha has led to, so a run with
-/// the new one will visit others: record, set, and once more if it matters.
+/// with the Q that their tilts used. The states are those that another alpha has led to, so a run
+/// with the new one will visit others: record, set, and once more if it matters.
 ///
 /// shapes:  any number of distributions >= 1, every Q known (race_mode::exhaustive)
-/// returns: > 0; +inf if the budget is 0 (or all of it goes into the cuts to top_k); so small an alpha
-///          that the argmax takes all, if even that costs less than the budget
+/// returns: > 0; +inf if the budget is 0 (or all of it goes into the cuts to top_k); so small an
+///          alpha that the argmax takes all, if even that costs less than the budget
 /// errors:  throws invalid_option if nats < 0, there is no state, or a Q is unknown
 [[nodiscard]] inline double alpha_for_budget(std::span<const tilted_distribution> states,
                                              double nats) {
@@ -142,19 +146,20 @@ private:
 ///
 ///     tq::decoder decode{policy, q, {.alpha_rule = tq::kl_per_step{0.5}}};
 ///
-/// What is measured is tilted_distribution::kl_prior, KL(p || prior) with the prior that is tilted, over
-/// the whole vocabulary. It falls as alpha grows; if the policy itself is tilted it is the divergence
-/// from the policy. With another anchor it is that from the anchor: KL to the policy then starts at
-/// KL(anchor || policy), is not monotone in alpha, and no alpha keeps to a budget of it.
+/// What is measured is tilted_distribution::kl_prior, KL(p || prior) with the prior that is tilted,
+/// over the whole vocabulary. It falls as alpha grows; if the policy itself is tilted it is the
+/// divergence from the policy. With another anchor it is that from the anchor: KL to the policy
+/// then starts at KL(anchor || policy), is not monotone in alpha, and no alpha keeps to a budget of
+/// it.
 ///
 /// The step meets the budget to 1e-9 nats, except that it spends
 ///  * less, where even the argmax of Q costs less, or all Q are alike to the last bit;
-///  * more, where the cut to top_k alone costs more: then nothing else is spent (alpha = inf). Raise
-///    top_k if `tilted_distribution::alpha` is often infinite.
-/// It spends as much where Q hardly differ as where much is at stake, and where all differences are noise;
-/// a fixed alpha does not. alpha_for_budget of recorded states gives the fixed one of the same cost.
-/// It is the tilt that keeps to it, so draw from it (selection::sample): its argmax is a decision whose
-/// divergence is -log prior(token), whatever alpha.
+///  * more, where the cut to top_k alone costs more: then nothing else is spent (alpha = inf).
+///    Raise top_k if `tilted_distribution::alpha` is often infinite.
+/// It spends as much where Q hardly differ as where much is at stake, and where all differences are
+/// noise; a fixed alpha does not. alpha_for_budget of recorded states gives the fixed one of the
+/// same cost. It is the tilt that keeps to it, so draw from it (selection::sample): its argmax is a
+/// decision whose divergence is -log prior(token), whatever alpha.
 /// range: nats >= 0, inf = the argmax. Throws invalid_option otherwise, when called. Thread-safe.
 struct kl_per_step {
     /// The budget; (0, inf).
@@ -169,9 +174,9 @@ struct kl_per_step {
     }
 };
 
-/// A decode_options::alpha_rule: an answer's divergence is `nats` at most. Each step gets an equal share
-/// of what is left, (nats - spent so far) / tokens left; what a step does not use, later ones get. An
-/// answer that ends early leaves its rest unspent.
+/// A decode_options::alpha_rule: an answer's divergence is `nats` at most. Each step gets an equal
+/// share of what is left, (nats - spent so far) / tokens left; what a step does not use, later ones
+/// get. An answer that ends early leaves its rest unspent.
 ///
 /// As of kl_per_step, with the same two exceptions: only cuts to top_k can overspend.
 /// range: nats >= 0. Thread-safe.

@@ -1,10 +1,11 @@
 #pragma once
-// What can be said about a decoder before it runs, from alpha, beta, the horizon and the reward's range.
+// What can be said about a decoder before it runs, from alpha, beta, the horizon and the reward's
+// range.
 //
-// T is the number of tokens of an answer at most, width = r_max - r_min: a shift of the reward changes
-// no policy, so only the range counts. Divergences are over whole answers, in nats, to the frozen
-// policy; Q is the exact value under a baseline (direct, indirect or of the policy itself). The terms of
-// the sub-optimality bound need the models: see tabular/gap.hpp.
+// T is the number of tokens of an answer at most, width = r_max - r_min: a shift of the reward
+// changes no policy, so only the range counts. Divergences are over whole answers, in nats, to the
+// frozen policy; Q is the exact value under a baseline (direct, indirect or of the policy itself).
+// The terms of the sub-optimality bound need the models: see tabular/gap.hpp.
 
 #include <algorithm>
 #include <cstddef>
@@ -23,14 +24,14 @@ namespace tq {
     return static_cast<double>(tokens) * (std::min)(tilt, tilt * tilt / 8);
 }
 
-/// KL(rho_r || policy) of a baseline aligned to a reward of this width: min(width / beta, width^2 / (8
-/// beta^2)). range: beta in (0, inf], width in [0, inf)
+/// KL(rho_r || policy) of a baseline aligned to a reward of this width: min(width / beta, width^2 /
+/// (8 beta^2)). range: beta in (0, inf], width in [0, inf)
 [[nodiscard]] inline double aligned_kl_bound(double beta, double width) noexcept {
     return policy_anchor_kl_bound(beta, 1, width);
 }
 
-/// KL(decoder || policy) if the *baseline* is tilted: (1 / beta + T / alpha) width, the baseline being
-/// aligned at beta to a reward of this width. T width / alpha alone does not hold.
+/// KL(decoder || policy) if the *baseline* is tilted: (1 / beta + T / alpha) width, the baseline
+/// being aligned at beta to a reward of this width. T width / alpha alone does not hold.
 /// Source: arXiv 2405.20495, theorem 1 (2). range: alpha, beta in (0, inf], width in [0, inf)
 [[nodiscard]] inline double baseline_anchor_kl_bound(double alpha, double beta, std::size_t tokens,
                                                      double width) noexcept {

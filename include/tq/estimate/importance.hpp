@@ -12,6 +12,7 @@
 
 #include "../concepts/estimator.hpp"
 #include "../core/error.hpp"
+#include "../kernels/moments.hpp"
 #include "mean.hpp"
 #include "normalise.hpp"
 
@@ -36,29 +37,18 @@ namespace detail {
 /// sum share r and its delta-method error; rollouts with share 0 are not read.
 [[nodiscard]] inline value_estimate weighted_mean(std::span<const double> rewards,
                                                   std::span<const double> shares) noexcept {
-    value_estimate result{.q = 0, .standard_error = infinity, .rollouts = rewards.size()};
-    std::size_t positive = 0;
-    for (std::size_t i = 0; i < rewards.size(); ++i)
-        if (shares[i] > 0) {
-            result.q += shares[i] * rewards[i];
-            ++positive;
-        }
-    if (positive < 2 || !std::isfinite(result.q)) return result;
-    double squares = 0;
-    for (std::size_t i = 0; i < rewards.size(); ++i)
-        if (shares[i] > 0) {
-            const double part = shares[i] * (rewards[i] - result.q);
-            squares += part * part;
-        }
-    const auto n = static_cast<double>(positive);
-    result.standard_error = std::sqrt(n / (n - 1) * squares);
+    const moments found = moments_of(rewards, shares);
+    value_estimate result{.q = found.mean, .standard_error = infinity, .rollouts = rewards.size()};
+    if (found.positive < 2 || !std::isfinite(result.q)) return result;
+    const auto n = static_cast<double>(found.positive);
+    result.standard_error = std::sqrt(n / (n - 1) * found.squares);
     return result;
 }
 
 /// sum exp(log w) r / n, with the largest weight taken out so that only the result can overflow.
 [[nodiscard]] inline value_estimate plain_mean(std::span<const double> rewards,
                                                std::span<const double> log_weights) {
-    const double top = *std::ranges::max_element(log_weights);
+    const double top = largest_of(log_weights);
     if (top == -infinity) return {.q = 0, .standard_error = infinity, .rollouts = rewards.size()};
     std::vector<double> products;
     for (std::size_t i = 0; i < rewards.size(); ++i)
@@ -72,8 +62,8 @@ namespace detail {
     return result;
 }
 
-/// mean_estimate of the rollouts whose weight is not 0 (of all, if there are none), with +inf for an
-/// unknown error.
+/// mean_estimate of the rollouts whose weight is not 0 (of all, if there are none), with +inf for
+/// an unknown error.
 [[nodiscard]] inline value_estimate unweighted_mean(std::span<const double> rewards,
                                                     std::span<const double> log_weights) {
     const bool all = positive_count(log_weights) == 0;
@@ -86,8 +76,8 @@ namespace detail {
     return result;
 }
 
-/// The error that collapse_action::widen gives: as large as that of ess unweighted rollouts, and as the
-/// distance to the unweighted estimate.
+/// The error that collapse_action::widen gives: as large as that of ess unweighted rollouts, and as
+/// the distance to the unweighted estimate.
 [[nodiscard]] inline double widened(const value_estimate& value, const value_estimate& unweighted,
                                     double ess) noexcept {
     const double spread =
@@ -111,27 +101,30 @@ namespace detail {
 ///
 ///     Q(s, z) = sum_k w_k r_k / sum_k w_k        (self_normalised; other forms: see weighting)
 ///
-/// The standard error is the delta method's, with the sample factor n / (n - 1): that of mean_estimate
-/// where weights are equal. It knows nothing of the bias of self_normalised, which falls as 1 / n.
+/// The standard error is the delta method's, with the sample factor n / (n - 1): that of
+/// mean_estimate where weights are equal. It knows nothing of the bias of self_normalised, which
+/// falls as 1 / n.
 ///
 /// With the default options the estimate follows the weights only as far as importance_guard allows
-/// (see form_of_estimate): with few rollouts or wild weights it is nearer to the unweighted mean, which
-/// is biased but far less noisy. What that takes off the value, as far as the rollouts tell, is part of
-/// the error then: error^2 = variance + (self-normalised value - value)^2.
+/// (see form_of_estimate): with few rollouts or wild weights it is nearer to the unweighted mean,
+/// which is biased but far less noisy. What that takes off the value, as far as the rollouts tell,
+/// is part of the error then: error^2 = variance + (self-normalised value - value)^2.
 ///
-/// The diagnostics see weights that are uneven, not those that are missing: a baseline that never visits
-/// what r wants gives even weights and a wrong Q. Rollouts of the policy itself in the mixture
-/// (balance_log_probability) are the cure.
+/// The diagnostics see weights that are uneven, not those that are missing: a baseline that never
+/// visits what r wants gives even weights and a wrong Q. Rollouts of the policy itself in the
+/// mixture (balance_log_probability) are the cure.
 ///
 /// Source: self-normalised importance sampling of TQ*, arXiv 2405.20495 (indirect transfer); delta
 /// method: Owen, "Monte Carlo theory, methods and examples", chapter 9.
 ///
 /// shapes: rewards, log_weights [n], of the same rollouts, independent draws given u
-/// returns: q is never NaN, -inf if refused; its error is never NaN either: +inf = unknown; `weights` is set
-/// edges:  n = 0, any NaN, or a sum that is none -> refused, q = -inf. n = 1 -> q is the reward (the weight cancels) and
-///         the error unknown. All weights 0 -> the unweighted mean, collapsed. A reward whose weight
-///         is 0 is not read (it may be -inf). Weights of +inf share all among them (without guard). Where all but one
-///         share is 0 the error is unknown, not 0.
+/// returns: q is never NaN, -inf if refused; its error is never NaN either: +inf = unknown;
+///          `weights` is set
+/// edges:  n = 0, any NaN, or a sum that is none -> refused, q = -inf. n = 1 -> q is the reward
+///         (the weight cancels) and the error unknown. All weights 0 -> the unweighted mean,
+///         collapsed. A reward whose weight is 0 is not read (it may be -inf). Weights of +inf
+///         share all among them (without guard). Where all but one share is 0 the error is unknown,
+///         not 0.
 /// errors: invalid_option for options out of range or sizes that differ
 /// cost:   O(n log n) with 40 passes of n exponentials if tempered; a few allocations. Thread-safe.
 [[nodiscard]] inline value_estimate importance_estimate(std::span<const double> rewards,
@@ -184,7 +177,8 @@ public:
         return importance_estimate(rewards, log_weights, options_);
     }
 
-    /// That of the rewards, unless the form is plain or reference; open below if a collapse refuses.
+    /// That of the rewards, unless the form is plain or reference; open below if a collapse
+    /// refuses.
     [[nodiscard]] reward_range range(reward_range rewards) const noexcept {
         if (options_.form == weighting::plain || weighs_endings()) return {};
         if (options_.on_collapse == collapse_action::refuse) rewards.lo = -detail::infinity;

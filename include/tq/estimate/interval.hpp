@@ -61,11 +61,11 @@ namespace detail {
 /// With probability >= 1 - error the interval holds the mean, for all n at the same time: one may
 /// look after every reward and stop whenever one likes.
 ///
-/// The mean is believed to be m unless betting against it would have multiplied the stake by 2 / error
-/// (either way): never likelier than error, by Ville's inequality. Far narrower than Hoeffding or
-/// empirical Bernstein when the spread is small against the range.
-/// Source: Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS B
-/// 2024 (hedged capital with predictable plug-in stakes).
+/// The mean is believed to be m unless betting against it would have multiplied the stake by 2 /
+/// error (either way): never likelier than error, by Ville's inequality. Far narrower than
+/// Hoeffding or empirical Bernstein when the spread is small against the range.
+/// Source: Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS
+/// B 2024 (hedged capital with predictable plug-in stakes).
 ///
 /// shapes: rewards [n], independent draws with one mean, all in `range`
 /// range:  error in (0, 1); range finite, lo < hi
@@ -94,8 +94,8 @@ namespace detail {
     return p < 0.5 ? -z : z;
 }
 
-/// q +- z standard errors: holds the value with probability `confidence` if there are many rollouts and,
-/// for weighted ones, k-hat is below 0.5 (benchmarks/estimators measures it).
+/// q +- z standard errors: holds the value with probability `confidence` if there are many rollouts
+/// and, for weighted ones, k-hat is below 0.5 (benchmarks/estimators measures it).
 ///
 /// edges: an error that is NaN or +inf (unknown) -> the whole line; q = +-inf -> the whole line
 /// range: confidence in (0, 1)

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "../concepts/estimator.hpp"
+#include "../kernels/moments.hpp"
 
 namespace tq {
 
@@ -18,16 +19,11 @@ namespace tq {
 /// Source: the direct transfer estimate of TQ*, arXiv 2405.20495.
 [[nodiscard]] inline value_estimate mean_estimate(std::span<const double> rewards) noexcept {
     constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
-    const auto n = static_cast<double>(rewards.size());
     if (rewards.empty()) return {.q = unknown, .standard_error = unknown};
-    double mean = 0, squares = 0, count = 0;  // Welford: no cancellation
-    for (const double reward : rewards) {
-        const double delta = reward - mean;
-        mean += delta / ++count;
-        squares += delta * (reward - mean);
-    }
-    const double error = n < 2 ? unknown : std::sqrt(squares / (n - 1) / n);
-    return {.q = mean, .standard_error = error, .rollouts = rewards.size(), .spent = {}};
+    const auto n = static_cast<double>(rewards.size());
+    const moments found = moments_of(rewards);
+    const double error = n < 2 ? unknown : std::sqrt(found.squares / (n - 1) / n);
+    return {.q = found.mean, .standard_error = error, .rollouts = rewards.size(), .spent = {}};
 }
 
 /// The estimator of direct transfer: Q is the mean reward. Models piecewise_estimator.

@@ -15,6 +15,7 @@
 #include "../concepts/weight_diagnostics.hpp"
 #include "../core/bisect.hpp"
 #include "../core/error.hpp"
+#include "../kernels/moments.hpp"
 #include "pareto.hpp"
 
 namespace tq {
@@ -45,8 +46,8 @@ struct weight_options {
     /// Asymptotically a no-op. false = off (no-op).
     bool guard = true;
 
-    /// Of tempered: the floor of the effective sample size, as a share of the rollouts whose weight is
-    /// not 0; (0, 1].
+    /// Of tempered: the floor of the effective sample size, as a share of the rollouts whose weight
+    /// is not 0; (0, 1].
     double temper_floor = 0.5;
 
     /// Of clipped: weights are cut at this quantile of theirs; (0, 1]. 1 = none.
@@ -82,8 +83,8 @@ inline void validate(const weight_options& options, std::string_view where) {
     check_option(options.collapse_k > 0, where, "collapse_k", options.collapse_k, "in (0, inf]");
 }
 
-/// The measured default rule: from how many rollouts on, and with how many effective ones left, weights
-/// are followed. Only rollouts whose weight is not 0 count.
+/// The measured default rule: from how many rollouts on, and with how many effective ones left,
+/// weights are followed. Only rollouts whose weight is not 0 count.
 struct guard_rule {
     std::size_t rollouts = 8;  ///< fewer are not worth weighting, unless floor() holds anyway
     double share = 0.9;        ///< of the rollouts that must stay effective ...
@@ -108,38 +109,26 @@ inline constexpr double infinity = std::numeric_limits<double>::infinity();
 
 /// How many weights are not 0.
 [[nodiscard]] inline std::size_t positive_count(std::span<const double> log_weights) noexcept {
-    return log_weights.size() -
-           static_cast<std::size_t>(std::ranges::count(log_weights, -infinity));
+    std::size_t count = 0;
+    for (const double value : log_weights) count += value != -infinity;
+    return count;
 }
 
-/// w^power over its sum, 0^0 being 0; equal shares if no weight is positive. Weights of +inf share all.
+/// shares_of, in a vector.
 [[nodiscard]] inline std::vector<double> shares_of(std::span<const double> log_weights,
                                                    double power) {
-    std::vector<double> shares(log_weights.size(), 1.0);
-    if (shares.empty()) return shares;
-    const double top = *std::ranges::max_element(log_weights);
-    double sum = 0;
-    for (std::size_t i = 0; i < shares.size(); ++i) {
-        if (log_weights[i] != top && power != 0)
-            shares[i] = std::exp(power * (log_weights[i] - top));
-        if (log_weights[i] == -infinity && top != -infinity) shares[i] = 0;
-        sum += shares[i];
-    }
-    for (double& share : shares) share /= sum;
+    std::vector<double> shares(log_weights.size());
+    tq::shares_of(log_weights, power, shares);
     return shares;
 }
 
-[[nodiscard]] inline double ess_of(std::span<const double> shares) noexcept {
-    double squares = 0;
-    for (const double share : shares) squares += share * share;
-    return squares > 0 ? 1 / squares : 0;
-}
-
-/// The largest power in [0, 1] whose weights have an effective sample size of at least `floor`. The size
-/// falls as the power grows, for log sum w^p is convex in p.
+/// The largest power in [0, 1] whose weights have an effective sample size of at least `floor`. The
+/// size falls as the power grows, for log sum w^p is convex in p.
 [[nodiscard]] inline double tempering_power(std::span<const double> log_weights, double floor) {
+    std::vector<double> shares(log_weights.size());
     const auto enough = [&](double power) {
-        return ess_of(shares_of(log_weights, power)) >= floor;
+        tq::shares_of(log_weights, power, shares);
+        return effective_size(shares) >= floor;
     };
     return enough(1) ? 1 : bisect(0, 1, 40, enough).yes;
 }
@@ -178,8 +167,8 @@ inline void clip(std::span<double> log_weights, const weight_options& options) {
     if (result.collapsed) return result;
     const std::vector<double> shares = detail::shares_of(log_weights, 1);
     result.positive = detail::positive_count(log_weights);
-    result.ess = detail::ess_of(shares);
-    result.max_share = *std::ranges::max_element(shares);
+    result.ess = effective_size(shares);
+    result.max_share = detail::largest_of(shares);
     const double enough =
         (std::min)(1 + options.collapse_share * (n - 1), options.collapse_ess) * (1 - 1e-12);
     result.collapsed =
@@ -217,8 +206,8 @@ struct chosen_weights {
     weight_diagnostics diagnostics;   ///< of the raw weights
 };
 
-/// Applies form, default rule and fall-back. Refused: n = 0, any NaN among the weights, or collapsed
-/// weights if on_collapse = refuse (and the form is not reference).
+/// Applies form, default rule and fall-back. Refused: n = 0, any NaN among the weights, or
+/// collapsed weights if on_collapse = refuse (and the form is not reference).
 /// Throws invalid_option for options out of range.
 [[nodiscard]] inline chosen_weights choose_weights(std::span<const double> log_weights,
                                                    const weight_options& options = {},

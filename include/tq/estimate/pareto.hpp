@@ -17,8 +17,8 @@ namespace tq {
 
 /// A generalised Pareto distribution of excesses x > 0: P(X > x) = (1 + k x / sigma)^(-1/k).
 struct pareto_fit {
-    /// Shape; moments of order 1 / k and above do not exist. -inf: there is no tail, the largest values
-    /// are all equal. +inf: unknown, too few values.
+    /// Shape; moments of order 1 / k and above do not exist. -inf: there is no tail, the largest
+    /// values are all equal. +inf: unknown, too few values.
     double k = std::numeric_limits<double>::infinity();
     double sigma = 0;  ///< scale; 0 unless k is finite
 
@@ -58,6 +58,19 @@ enum class tail_verdict {
 
 namespace detail {
 
+[[nodiscard]] inline bool any_nan(std::span<const double> x) noexcept {
+    for (const double value : x)
+        if (std::isnan(value)) return true;
+    return false;
+}
+
+/// -inf if there is none; no NaN.
+[[nodiscard]] inline double largest_of(std::span<const double> x) noexcept {
+    double largest = -std::numeric_limits<double>::infinity();
+    for (const double value : x) largest = (std::max)(largest, value);
+    return largest;
+}
+
 /// mean log(1 - b x): the shape of a fit whose k / sigma is -b.
 [[nodiscard]] inline double pareto_shape(std::span<const double> x, double b) noexcept {
     double sum = 0;
@@ -94,7 +107,7 @@ namespace detail {
     std::vector<double> likelihood(grid);
     for (std::size_t j = 0; j < grid; ++j)
         likelihood[j] = detail::pareto_log_likelihood(excesses, b_at(j));
-    const double top = *std::ranges::max_element(likelihood);
+    const double top = detail::largest_of(likelihood);
     if (std::isinf(top)) return {};
     double b = 0, total = 0;
     for (std::size_t j = 0; j < grid; ++j) {
@@ -109,10 +122,6 @@ namespace detail {
 }
 
 namespace detail {
-
-[[nodiscard]] inline bool any_nan(std::span<const double> x) noexcept {
-    return std::ranges::any_of(x, [](double value) { return std::isnan(value); });
-}
 
 /// The largest weights, as excesses over the next smaller one.
 struct weight_tail {
@@ -170,8 +179,8 @@ struct weight_tail {
 /// Pareto smoothing, in place: the weights of the tail become the expected order statistics of the
 /// fitted distribution, none larger than the largest raw weight. Returns k-hat.
 ///
-/// As arviz-stats' psislw, whose results (at r_eff = 1, before normalisation) it reproduces. Weights
-/// tied with the cutoff belong to the body here.
+/// As arviz-stats' psislw, whose results (at r_eff = 1, before normalisation) it reproduces.
+/// Weights tied with the cutoff belong to the body here.
 /// shapes: log_weights [n]
 /// edges:  nothing changes where k-hat is unknown or -inf
 [[nodiscard]] inline double pareto_smooth(std::span<double> log_weights) {

@@ -12,6 +12,7 @@
 
 #include "../concepts/estimator.hpp"
 #include "../core/error.hpp"
+#include "../kernels/moments.hpp"
 #include "importance.hpp"
 #include "mean.hpp"
 #include "normalise.hpp"
@@ -20,8 +21,8 @@ namespace tq {
 
 /// Options of soft_estimate.
 struct soft_options {
-    /// Strength of the regularisation, in units of the reward; (0, inf). Decoding with alpha = beta is
-    /// then the optimum of E[r] - beta KL(. || policy).
+    /// Strength of the regularisation, in units of the reward; (0, inf). Decoding with alpha = beta
+    /// is then the optimum of E[r] - beta KL(. || policy).
     double beta = 0.1;
 
     /// Takes out the bias of the logarithm of a mean, to order 1 / n. false = no-op.
@@ -42,7 +43,8 @@ inline void validate(const soft_options& options, std::string_view where) {
 
 namespace detail {
 
-/// The positive ones of n weights, and what follows from their number m: log(m / n) and its variance.
+/// The positive ones of n weights, and what follows from their number m: log(m / n) and its
+/// variance.
 struct positive_weights {
     std::vector<double> logs;
     double n = 0;
@@ -66,8 +68,8 @@ struct positive_weights {
     value_estimate result = no_value(log_weights.size());
     if (positive.logs.empty()) return result;
     const std::vector<double> shares = shares_of(positive.logs, power);
-    const double top = *std::ranges::max_element(positive.logs);
-    const double largest = *std::ranges::max_element(shares);  // = 1 / sum exp(power (log w - top))
+    const double top = largest_of(positive.logs);
+    const double largest = largest_of(shares);  // = 1 / sum exp(power (log w - top))
     const double n = positive.n, m = positive.m();
     const auto value = [&](double size, double kept, double log_factor) {
         return std::log(kept / size) + (log_factor - std::log(largest) - std::log(kept)) / power;
@@ -75,15 +77,12 @@ struct positive_weights {
     result.q = std::isinf(top) ? top : top + value(n, m, 0);
     if (std::isinf(top) || largest > 1 - 1e-12) return result;  // one rollout is all there is
 
-    double squares = 0, left_out = 0;
-    for (const double share : shares) {
-        squares += (share - 1 / m) * (share - 1 / m);
-        left_out += value(n - 1, m - 1, std::log1p(-share));
-    }
+    const double squares = moments_of(shares).squares;  // around their mean, 1 / m
     result.standard_error =
         std::sqrt(n / (n - 1) * squares / power / power + positive.log_share_variance());
     if (!jackknife) return result;
-    left_out += (n - m) * value(n - 1, m, 0);
+    double left_out = (n - m) * value(n - 1, m, 0);
+    for (const double share : shares) left_out += value(n - 1, m - 1, std::log1p(-share));
     result.q = top + n * (result.q - top) - (n - 1) * left_out / n;
     return result;
 }
@@ -93,7 +92,7 @@ struct positive_weights {
     const positive_weights positive{log_weights};
     value_estimate result = no_value(log_weights.size());
     if (positive.logs.empty()) return result;
-    const double top = *std::ranges::max_element(positive.logs);
+    const double top = largest_of(positive.logs);
     if (std::isinf(top)) result.q = top;
     if (std::isinf(top)) return result;
     const value_estimate mean = mean_estimate(positive.logs);
@@ -111,29 +110,30 @@ struct positive_weights {
 ///     Q_soft(s, z) = beta log E_{tau ~ rho_pi}[exp(r / beta)] ~ beta log (1/n) sum_k w_k
 ///
 /// with log w_k = implicit_log_weight of rollouts of a baseline (or of a mixture, or of the policy
-/// itself, where it is r / beta). With alpha = beta and the policy as prior, decoding with it is the
-/// optimum rho_r of the regularised objective, which the hard expectation is not. If the baseline is
-/// that optimum, every weight is the same and one rollout gives the exact value.
+/// itself, where it is r / beta). With alpha = beta and the policy as prior, decoding with it is
+/// the optimum rho_r of the regularised objective, which the hard expectation is not. If the
+/// baseline is that optimum, every weight is the same and one rollout gives the exact value.
 ///
 /// With the *baseline* as prior and log w_k = explicit_log_weight the same estimate is that of
-/// pi*(z|s) ∝ rho_BL(z|s) E_BL[exp((r - r_BL) / beta) | s, z]: the baseline itself when r = r_BL. The
-/// two differ by a constant of each candidate: don't mix them.
+/// pi*(z|s) ∝ rho_BL(z|s) E_BL[exp((r - r_BL) / beta) | s, z]: the baseline itself when r = r_BL.
+/// The two differ by a constant of each candidate: don't mix them.
 ///
-/// Bias: the logarithm of a mean is low, by beta var(w) / (2 n mean(w)^2) = beta (n/ESS - 1) / (2 n) to
-/// first order; `jackknife` removes that order (not where one rollout is all there is).
+/// Bias: the logarithm of a mean is low, by beta var(w) / (2 n mean(w)^2) =
+/// beta (n/ESS - 1) / (2 n) to first order; `jackknife` removes that order (not where one rollout is all there is).
 /// Tempered weights of power p give beta / p log mean w^p, which is smaller still but less noisy;
-/// unweighted ones beta mean log w = E_BL[r] - beta KL(rho_BL || rho_pi), the lower bound that p -> 0
-/// leads to. All are exact for the exact baseline. Which of them is used, and what happens when
+/// unweighted ones beta mean log w = E_BL[r] - beta KL(rho_BL || rho_pi), the lower bound that p ->
+/// 0 leads to. All are exact for the exact baseline. Which of them is used, and what happens when
 /// weights collapse, is as in choose_weights, with soft_guard as the default rule: what tempering
-/// takes off is nearly the same for every candidate, and only differences of Q matter. The error does
-/// not count it.
+/// takes off is nearly the same for every candidate, and only differences of Q matter. The error
+/// does not count it.
 ///
-/// Source: log C_r(s, z) of arXiv 2405.20495's aligned baseline; also Q# (arXiv 2502.20548). Tempered
-/// bound: Li and Turner, "Renyi divergence variational inference", NeurIPS 2016.
+/// Source: log C_r(s, z) of arXiv 2405.20495's aligned baseline; also Q# (arXiv 2502.20548).
+/// Tempered bound: Li and Turner, "Renyi divergence variational inference", NeurIPS 2016.
 ///
 /// shapes: log_weights [n], independent draws given u
-/// edges:  n = 0 or any NaN -> refused, q = -inf. n = 1 -> beta log w, error unknown. All weights 0 ->
-///         q = -inf (the value of an impossible optimum), collapsed. A weight of +inf -> q = +inf
+/// edges:  n = 0 or any NaN -> refused, q = -inf. n = 1 -> beta log w, error unknown. All weights 0
+///         -> q = -inf (the value of an impossible optimum), collapsed. A weight of +inf -> q =
+///         +inf
 /// errors: invalid_option for options out of range
 /// cost:   as importance_estimate
 [[nodiscard]] inline value_estimate soft_estimate(std::span<const double> log_weights,
@@ -164,8 +164,8 @@ struct soft_transfer_options {
     weight_options weights = {};  ///< as of soft_options
 };
 
-/// The estimator of soft transfer: soft_estimate of rollouts that Weights weighs (rollout_weights with
-/// a `beta()`). An lvalue is held by reference and must outlive it, an rvalue is moved in.
+/// The estimator of soft transfer: soft_estimate of rollouts that Weights weighs (rollout_weights
+/// with a `beta()`). An lvalue is held by reference and must outlive it, an rvalue is moved in.
 template <class Weights>
 class soft {
     static_assert(

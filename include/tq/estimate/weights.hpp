@@ -2,8 +2,8 @@
 // Importance weights of rollouts, as logarithms: how much likelier the optimum of the reward would
 // have been to write a continuation than the baseline that wrote it.
 //
-// tau is a continuation of u = [s, z], rho its law under a model, all conditional on u. The optimum of
-// E[r] - beta KL(rho || rho_pi) is rho_r(tau) ∝ rho_pi(tau) exp(r / beta); the weights below are
+// tau is a continuation of u = [s, z], rho its law under a model, all conditional on u. The optimum
+// of E[r] - beta KL(rho || rho_pi) is rho_r(tau) ∝ rho_pi(tau) exp(r / beta); the weights below are
 // log(rho_r / rho_BL) up to a constant that is the same for every tau of one u, and only for those:
 // normalise per candidate. Source: arXiv 2405.20495, indirect transfer.
 
@@ -15,8 +15,8 @@ namespace tq {
 
 namespace detail {
 
-/// a - b of two log-probabilities or scaled rewards. An infinite a decides alone: what the target never
-/// does has weight 0 whoever drew it.
+/// a - b of two log-probabilities or scaled rewards. An infinite a decides alone: what the target
+/// never does has weight 0 whoever drew it.
 [[nodiscard]] inline double log_ratio(double a, double b) noexcept {
     return std::isinf(a) ? a : a - b;
 }
@@ -42,12 +42,12 @@ namespace detail {
 ///
 ///     log w = log rho_pi(tau | u) - log rho_BL(tau | u) + r / beta
 ///
-/// Exact for any baseline that can write whatever the policy can. The sums run over the tokens of the
-/// continuation, end token included, z left out; log rho_BL is that of the law the rollouts were
-/// *drawn* from (at its temperature and top_p), or balance_log_probability of several. With base =
-/// policy (or both 0) this is r / beta: rollouts of the policy itself. The spread of log w grows with
-/// the number of tokens: at a standard deviation of 0.25 per token 29 % of the rollouts count at 20
-/// tokens and 8 % at 40.
+/// Exact for any baseline that can write whatever the policy can. The sums run over the tokens of
+/// the continuation, end token included, z left out; log rho_BL is that of the law the rollouts
+/// were *drawn* from (at its temperature and top_p), or balance_log_probability of several. With
+/// base = policy (or both 0) this is r / beta: rollouts of the policy itself. The spread of log w
+/// grows with the number of tokens: at a standard deviation of 0.25 per token 29 % of the rollouts
+/// count at 20 tokens and 8 % at 40.
 ///
 /// range: beta in (0, inf); log-probabilities in [-inf, 0]
 /// edges: log_policy = -inf or reward = -inf -> -inf (weight 0); otherwise log_base = -inf -> +inf
@@ -67,9 +67,9 @@ namespace detail {
 ///
 ///     log sum_j share_j rho_j(tau | u)
 ///
-/// As log_base of implicit_log_weight it makes all rollouts, whoever wrote them, draws of one mixture
-/// (the balance heuristic); one baseline with share 1 is the special case. With the policy itself as a
-/// component of share a, no ratio rho_pi / rho exceeds 1 / a.
+/// As log_base of implicit_log_weight it makes all rollouts, whoever wrote them, draws of one
+/// mixture (the balance heuristic); one baseline with share 1 is the special case. With the policy
+/// itself as a component of share a, no ratio rho_pi / rho exceeds 1 / a.
 /// Source: Veach and Guibas, "Optimally combining sampling techniques for Monte Carlo rendering",
 /// SIGGRAPH 1995; Owen and Zhou, "Safe and effective importance sampling", JASA 2000 (defensive).
 ///

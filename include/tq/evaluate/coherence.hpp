@@ -1,7 +1,6 @@
 #pragma once
 // Coherence: does an answer speak of what the prompt asked?
 
-#include <cmath>
 #include <concepts>
 #include <cstddef>
 #include <limits>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "../core/error.hpp"
+#include "../kernels/projection.hpp"
 
 namespace tq {
 
@@ -24,15 +24,7 @@ concept sentence_embedder = requires(Embedder& embedder, std::span<const std::st
 [[nodiscard]] inline double cosine_similarity(std::span<const float> a, std::span<const float> b) {
     check_option(!a.empty() && a.size() == b.size(), "cosine_similarity", "b.size()", b.size(),
                  "a.size() = " + std::to_string(a.size()) + ", and not 0");
-    double ab = 0, aa = 0, bb = 0;
-    for (std::size_t i = 0; i < a.size(); ++i) {
-        ab += double{a[i]} * double{b[i]};
-        aa += double{a[i]} * double{a[i]};
-        bb += double{b[i]} * double{b[i]};
-    }
-    if (aa == 0 || bb == 0) return std::numeric_limits<double>::quiet_NaN();
-    const double cosine = ab / (std::sqrt(aa) * std::sqrt(bb));
-    return cosine > 1 ? 1 : cosine < -1 ? -1 : cosine;
+    return cosine(a, b);
 }
 
 /// Coherence of answers: the cosine similarity of the sentence embeddings of prompt and answer.

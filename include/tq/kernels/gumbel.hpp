@@ -26,8 +26,8 @@ namespace tq::inline TQSTAR_KERNEL_ABI {
 ///     g = -log(-log u),  u = (h + 1/2) / 2^32,  h = 32 mixed bits of (key, token)
 ///
 /// h is a keyed permutation of the 32-bit integers (two integer finalisers, the key's halves added
-/// before each), so that no two tokens share a value; the halves are Philox bits of the key, so that
-/// neighbouring seeds are as good as fold_in. The values lie on 2^32 points in [-3.14, 22.88].
+/// before each), so that no two tokens share a value; the halves are Philox bits of the key, so
+/// that neighbouring seeds are as good as fold_in. The values lie on 2^32 points in [-3.14, 22.88].
 /// threads: a value; copy and share it freely. The same for every compiler and every -m flag.
 class gumbel_field {
 public:
@@ -90,8 +90,8 @@ public:
         return static_cast<double>(row_[i]) / temperature_ + noise;
     }
 
-    /// Calls visit(token, score) for every token whose score reaches limit(), in order. Returns false
-    /// if the row has a NaN.
+    /// Calls visit(token, score) for every token whose score reaches limit(), in order. Returns
+    /// false if the row has a NaN.
     template <class Limit, class Visit>
     bool visit_from(Limit limit, Visit visit) const noexcept {
         bool any_nan = false;
@@ -164,8 +164,8 @@ private:
 ///
 /// shapes: row [V]; temperature in [0, inf]
 /// edges:  NaN anywhere, an empty row or nothing but -inf -> no_token; +inf takes all (the lowest
-///         one); temperature 0 -> argmax, inf -> every token but -inf is equally likely; ties -> the
-///         lowest token
+///         one); temperature 0 -> argmax, inf -> every token but -inf is equally likely; ties ->
+///         the lowest token
 /// cost:   one read of the row and logarithms for a few dozen tokens; no allocation. Thread-safe.
 [[nodiscard]] inline token_id gumbel_argmax(logits_view row, const gumbel_field& field,
                                             double temperature = 1.0) noexcept {
@@ -186,15 +186,17 @@ private:
 ///
 ///     { i : s_i >= max_j s_j - width, s_i > -inf },  s_i = row[i] / temperature + field(i)
 ///
-/// Whatever is added to the scores, as long as it is in [0, width], the largest sum is one of these.
+/// Whatever is added to the scores, as long as it is in [0, width], the largest sum is one of
+/// these.
 /// Exact: the same set as the plain loop over all tokens in double.
 ///
-/// shapes:  row [V]; best [k], filled with min(k, survivors) entries in order of falling score, ties
-///          lowest token first; field == nullptr: no noise; width in [0, inf]; temperature in (0, inf]
+/// shapes:  row [V]; best [k], filled with min(k, survivors) entries in order of falling score,
+///          ties lowest token first; field == nullptr: no noise; width in [0, inf]; temperature in
+///          (0, inf]
 /// returns: the true number of survivors; more than k: `best` holds the best ones
-/// edges:   -inf logits never survive, width inf keeps everything else; +inf leaves only +inf (unless
-///          width is inf); NaN anywhere, an empty row or nothing but -inf -> 0; temperature 0 is not
-///          a race: no score is finite, 0 is returned
+/// edges:   -inf logits never survive, width inf keeps everything else; +inf leaves only +inf
+///          (unless width is inf); NaN anywhere, an empty row or nothing but -inf -> 0; temperature
+///          0 is not a race: no score is finite, 0 is returned
 /// cost:    two reads of the row and logarithms for the survivors; O(log k) for each of them; no
 ///          allocation. Thread-safe.
 inline std::size_t gumbel_survivors(logits_view row, const gumbel_field* field, double temperature,

@@ -19,9 +19,9 @@ namespace kernel_detail {
 ///
 /// The sum is kept as sum 2^(x * scale - offset), scale = float(log2(e) / temperature) and offset =
 /// reference * scale, as it was rounded. The reference is an entry no more than a factor of 4 below
-/// the largest so far; a block that rises above that moves it and is done again: the exponents of the
-/// terms that matter stay small, and so do their rounding errors. What scale is off by is put right
-/// at the end, to first order.
+/// the largest so far; a block that rises above that moves it and is done again: the exponents of
+/// the terms that matter stay small, and so do their rounding errors. What scale is off by is put
+/// right at the end, to first order.
 class partition_sum {
 public:
     explicit partition_sum(double temperature, const lane_kernels& lanes = best_lanes()) noexcept
@@ -100,7 +100,8 @@ private:
         const double before = offset_;
         reference_ = top_;
         limit_ = top_ + 2 / scale_;
-        // The largest term is 2^(what rounding takes off the offset): beyond this it might be 0 or inf.
+        // The largest term is 2^(what rounding takes off the offset): beyond this it might be 0 or
+        // inf.
         in_range_ = std::abs(top_ * scale_) < 1e9F;
         offset_ = lanes_->rounds_once ? static_cast<double>(top_ * scale_)
                                       : static_cast<double>(top_) * static_cast<double>(scale_);
@@ -166,29 +167,24 @@ template <class Real>
 /// log sum_i exp(x_i / temperature).
 ///
 /// float: one read; 2,048 exponentials at a time are summed in float, those sums in double.
-/// double: the largest entry is taken out first, then Eigen's exponentials in blocks of 256.
+/// double: the largest entry is taken out first, then Eigen's exponentials are summed, 256 at a
+///         time.
 ///
 /// shapes: x [n]; temperature > 0 and finite
 /// edges:  empty or all -inf -> -inf; any NaN -> NaN; otherwise any +inf -> +inf
-/// error:  absolute, against long double, for |x / temperature| up to 200 and n up to 262,144: float
-///         at most 3e-7 at temperature 1 and 1e-6 at others (log2(e) / temperature is rounded to
-///         float), double 1e-12; the table in tests/kernels/reference.hpp is what is tested. float
-///         differs by as much between instruction sets.
+/// error:  absolute, against long double, for |x / temperature| up to 200 and n up to 262,144:
+///         float at most 3e-7 at temperature 1 and 1e-6 at others (log2(e) / temperature is rounded
+///         to float), double 1e-12; the table in tests/kernels/reference.hpp is what is tested.
+///         float differs by as much between instruction sets.
 /// cost:   one read (double: two), n exponentials; no allocation. Thread-safe.
 template <class Real>
 [[nodiscard]] double log_sum_exp(std::span<const Real> x, double temperature = 1.0) noexcept {
     if constexpr (std::is_same_v<Real, float>) {
         return kernel_detail::fast_log_sum_exp(x, temperature);
     } else {
-        const Real top = kernel_detail::max_or_nan(x);
+        const double top = kernel_detail::max_or_nan(x);
         if (!std::isfinite(top)) return top / temperature;
-        double sum = 0;
-        constexpr std::size_t at_once = 256;
-        for (std::size_t i = 0; i < x.size(); i += at_once) {
-            const auto part = x.subspan(i, (std::min)(at_once, x.size() - i));
-            sum += ((kernel_detail::as_eigen(part) - top) / temperature).exp().sum();
-        }
-        return top / temperature + std::log(sum);
+        return top / temperature + std::log(kernel_detail::sum_of_exp(x, top, temperature));
     }
 }
 

@@ -11,6 +11,7 @@
 #include "../core/trajectory.hpp"
 #include "argmax.hpp"
 #include "log_sum_exp.hpp"
+#include "plain_draw.hpp"
 #include "top_k.hpp"
 
 namespace tq::inline TQSTAR_KERNEL_ABI {
@@ -25,17 +26,18 @@ namespace tq::inline TQSTAR_KERNEL_ABI {
 /// of 128 the token. A cut needs the largest entries only: the maxima of the blocks, kept from the
 /// first read, tell which blocks have any.
 ///
-/// edges: temperature 0 -> argmax; any NaN in the row, an empty row or nothing but -inf -> no_token;
-///        +inf takes all (the lowest one); a token of probability 0 is never drawn; ties at a cut ->
-///        the lower token is in first
+/// edges: temperature 0 -> argmax; any NaN in the row, an empty row or nothing but -inf ->
+///        no_token; +inf takes all (the lowest one); a token of probability 0 is never drawn; ties
+///        at a cut -> the lower token is in first
 /// error: the distribution function is that of float exponentials, relative error 1e-6
-/// cost:  one read and V exponentials; top_p < 1 whose set is larger than 64 tokens, or min_p: a second
-///        read of the blocks that matter. No sort and no copy of the row. Allocates its workspace on
-///        the first row of a given size and never after.
+/// cost:  one read and V exponentials; top_p < 1 whose set is larger than 64 tokens, or min_p: a
+///        second read of the blocks that matter. No sort and no copy of the row. Allocates its
+///        workspace on the first row of a given size and never after.
 /// threads: one sampler per thread.
 class row_sampler {
 public:
-    /// rule: as sampling_rule. min_p in [0, 1): tokens below min_p times the likeliest are left out; 0 = none.
+    /// rule: as sampling_rule. min_p in [0, 1): tokens below min_p times the likeliest are left
+    ///       out; 0 = none.
     explicit row_sampler(sampling_rule rule, double min_p = 0.0) noexcept
         : rule_{rule},
           min_p_{min_p} {}
@@ -51,7 +53,7 @@ public:
         scan(blocks, sum);
         if (sum.any_nan() || sum.top() == -infinity) return no_token;
         if (sum.top() == infinity) return argmax(row);
-        if (!sum.in_range()) return draw_plainly(row, sum.top(), u);
+        if (!sum.in_range()) return kernel_detail::draw_plainly(row, u, rule_, min_p_, largest_);
         if (rule_.top_p < 1.0 || min_p_ > 0.0) return draw_above(blocks, cut(blocks, sum), sum, u);
         const token_id drawn = draw_full(blocks, sum, u);
         return drawn == no_token ? argmax(row) : drawn;
@@ -60,8 +62,8 @@ public:
 private:
     using row_blocks = kernel_detail::row_blocks;
     using partition_sum = kernel_detail::partition_sum;
+    using place = kernel_detail::place;
     static constexpr float infinity = std::numeric_limits<float>::infinity();
-    static constexpr double almost_one = 1 - 0x1p-53;
 
     /// Fills the maxima of the blocks and the running sums of the chunks.
     void scan(const row_blocks& blocks, partition_sum& sum) {
@@ -81,7 +83,7 @@ private:
     /// no_token if u falls where float knows no mass (u below 1e-30).
     [[nodiscard]] token_id draw_full(const row_blocks& blocks, const partition_sum& sum,
                                      double u) const noexcept {
-        const double target = (std::min)(u, almost_one) * sum.sum();
+        const double target = (std::min)(u, kernel_detail::almost_one) * sum.sum();
         const auto found =
             std::upper_bound(chunks_.begin(), chunks_.end(), target,
                              [](double value, const chunk& entry) { return value < entry.sum; });
@@ -94,35 +96,16 @@ private:
             const bool possible = maxima_[found->first + b] > -infinity;
             sums[b] = possible ? sum.block_sum(blocks[found->first + b]) : 0.0;
         }
-        const place block = find({sums, found->count}, (target - before) / (found->sum - before));
+        const place block = kernel_detail::find_share({sums, found->count},
+                                                      (target - before) / (found->sum - before));
         if (block.index == found->count) return no_token;
         const float* values = blocks[found->first + block.index];
         double weights[kernel_detail::block_size];
         for (std::size_t j = 0; j < kernel_detail::block_size; ++j)
             weights[j] = sum.weight(values[j]);
-        const std::size_t inside = find(weights, block.share).index;
+        const std::size_t inside = kernel_detail::find_share(weights, block.share).index;
         return static_cast<token_id>((found->first + block.index) * kernel_detail::block_size +
                                      inside);
-    }
-
-    /// Where in a list of weights the share u of their sum falls: the index, always of a positive
-    /// weight (the size of the list if there is none), and the share of that weight.
-    struct place {
-        std::size_t index;
-        double share;
-    };
-    [[nodiscard]] static place find(std::span<const double> weights, double u) noexcept {
-        double total = 0, running = 0;
-        for (const double weight : weights) total += weight;
-        const double target = (std::min)(u, almost_one) * total;
-        std::size_t last = weights.size();
-        for (std::size_t i = 0; i < weights.size(); ++i) {
-            if (!(weights[i] > 0)) continue;
-            last = i;
-            if (running + weights[i] > target) return {i, (target - running) / weights[i]};
-            running += weights[i];
-        }
-        return {last, almost_one};
     }
 
     /// The last entry that the cuts keep, in order of rank.
@@ -208,8 +191,8 @@ private:
         return drawn;
     }
 
-    /// Calls visit(entry), in the order of the tokens, for the entries that rank at or before `cut`,
-    /// until it returns true.
+    /// Calls visit(entry), in the order of the tokens, for the entries that rank at or before
+    /// `cut`, until it returns true.
     template <class Visit>
     void visit_from(const row_blocks& blocks, scored_token cut, Visit visit) const {
         std::uint32_t inside[kernel_detail::block_size];
@@ -226,36 +209,6 @@ private:
                 if (!kernel_detail::ranks_before(cut, entry) && visit(entry)) return;
             }
         }
-    }
-
-    /// For temperatures and logits whose quotient float cannot hold: in double, with a sort.
-    [[nodiscard]] token_id draw_plainly(logits_view row, float top, double u) {
-        const auto weight = [&](scored_token entry) {
-            return std::exp((static_cast<double>(entry.logit) - static_cast<double>(top)) /
-                            rule_.temperature);
-        };
-        largest_.clear();
-        double total = 0, mass = 0;
-        for (std::size_t i = 0; i < row.size(); ++i)
-            if (row[i] > -infinity) {
-                largest_.push_back({static_cast<token_id>(i), row[i]});
-                total += weight(largest_.back());
-            }
-        std::sort(largest_.begin(), largest_.end(), kernel_detail::ranks_before);
-        std::size_t kept = 0;
-        while (kept < largest_.size() && mass < rule_.top_p * total &&
-               weight(largest_[kept]) >= min_p_)
-            mass += weight(largest_[kept++]);
-        largest_.resize(kept);
-        std::sort(largest_.begin(), largest_.end(),
-                  [](scored_token a, scored_token b) { return a.token < b.token; });
-        double running = 0;
-        token_id drawn = no_token;
-        for (const scored_token entry : largest_) {
-            if (weight(entry) > 0) drawn = entry.token;
-            if ((running += weight(entry)) > u * mass) break;
-        }
-        return drawn;
     }
 
     struct chunk {

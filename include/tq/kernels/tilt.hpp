@@ -12,7 +12,8 @@
 
 namespace tq::inline TQSTAR_KERNEL_ABI {
 
-/// Q / alpha, the logit that a tilt adds. alpha = inf: 0, but -inf for a Q of -inf, which is never chosen.
+/// Q / alpha, the logit that a tilt adds. alpha = inf: 0, but -inf for a Q of -inf, which is never
+/// chosen.
 /// range: alpha in (0, inf]
 [[nodiscard]] inline double tilt_of_q(double q, double alpha) noexcept {
     if (std::isinf(alpha)) return q == -std::numeric_limits<double>::infinity() ? q : 0.0;
@@ -36,29 +37,32 @@ namespace tq::inline TQSTAR_KERNEL_ABI {
 /// cost:     O(n), n exponentials; no allocation. Thread-safe.
 inline double tilt(std::span<const double> log_pi, std::span<const double> q, double alpha,
                    std::span<double> log_p) noexcept {
-    constexpr double inf = std::numeric_limits<double>::infinity();
-    double top = -inf;  // the largest Q of a possible entry
-    bool possible = false;
+    using kernel_detail::eight, kernel_detail::load_eight, kernel_detail::infinity;
+    double top = -infinity;  // the largest Q of a possible entry
+    bool any = false;
     for (std::size_t i = 0; i < q.size(); ++i)
-        if (log_pi[i] > -inf && !std::isnan(q[i])) {
+        if (log_pi[i] > -infinity && !std::isnan(q[i])) {
             top = (std::max)(top, q[i]);
-            possible = true;
+            any = true;
         }
 
-    for (std::size_t i = 0; i < q.size(); ++i) {
-        const bool excluded = !(log_pi[i] > -inf) || std::isnan(q[i]);
-        const double below = q[i] == top ? 0.0 : tilt_of_q(q[i] - top, alpha);  // <= 0
-        log_p[i] = excluded ? -inf : log_pi[i] + below;
+    double largest = -infinity;
+    for (std::size_t i = 0; i < q.size(); i += 8) {
+        const eight prior = load_eight(log_pi, i, -infinity), value = load_eight(q, i, -infinity);
+        eight tilted = prior + (value - top) / alpha;
+        for (std::size_t j = 0; j < 8; ++j) {
+            double& x = tilted.data()[j];
+            if (value.data()[j] == top) x = prior.data()[j];  // infinite ones, too
+            if (std::isnan(x) || !(prior.data()[j] > -infinity)) x = -infinity;
+            largest = (std::max)(largest, x);
+        }
+        kernel_detail::store_eight(tilted, log_p, i);
     }
-    if (!possible) return -inf;
-    // The largest is taken out first: beside a prior of -1e30, as some engines mask with, the logarithm
-    // of a sum would be lost.
-    double largest = -inf;
-    for (const double value : log_p) largest = (std::max)(largest, value);
-    if (std::isinf(largest)) largest = 0;
-    for (double& value : log_p) value -= largest;
-    const double log_z = log_sum_exp(std::span<const double>{log_p});
-    for (double& value : log_p) value -= log_z;
+    if (!any) return -infinity;
+    // The largest is taken out first: beside a prior of -1e30, as some engines mask with, the
+    // logarithm of a sum would be lost.
+    const double log_z = std::log(kernel_detail::sum_of_exp(log_p, largest, 1));
+    for (double& value : log_p) value = value - largest - log_z;
     return log_z + largest + (std::isinf(top) && std::isinf(alpha) ? 0.0 : tilt_of_q(top, alpha));
 }
 
@@ -74,9 +78,17 @@ inline double tilt(std::span<const double> log_pi, std::span<const double> q, do
 /// cost:   O(n); no allocation. Thread-safe.
 [[nodiscard]] inline double kl_divergence(std::span<const double> log_p,
                                           std::span<const double> log_pi) noexcept {
-    double sum = 0;
-    for (std::size_t i = 0; i < log_p.size(); ++i)
-        if (const double p = std::exp(log_p[i]); p != 0) sum += p * (log_p[i] - log_pi[i]);
+    using kernel_detail::eight, kernel_detail::load_eight, kernel_detail::infinity;
+    eight sums = eight::Zero();
+    for (std::size_t i = 0; i < log_p.size(); i += 8) {
+        const eight log = load_eight(log_p, i, -infinity);
+        const eight p = kernel_detail::exp_of(log);
+        eight part = p * (log - load_eight(log_pi, i, 0));
+        for (std::size_t j = 0; j < 8; ++j)
+            if (p.data()[j] == 0) part.data()[j] = 0;
+        sums += part;
+    }
+    const double sum = kernel_detail::sum_of(sums);
     return sum < 0 && sum > -1e-12 ? 0.0 : sum;
 }
 

@@ -37,8 +37,8 @@ namespace kernel_detail {
 
 /// The k best entries so far, kept as a heap whose top is the worst of them.
 ///
-/// A row comes in segments of up to 2,048 blocks: the blocks' maxima first. At least k entries reach
-/// the k-th largest of these, so only the few blocks that reach it are looked into.
+/// A row comes in segments of up to 2,048 blocks: the blocks' maxima first. At least k entries
+/// reach the k-th largest of these, so only the few blocks that reach it are looked into.
 class best_entries {
 public:
     static constexpr std::size_t segment_blocks = 2048;
@@ -138,8 +138,8 @@ inline std::size_t top_k_and_sum(logits_view logits, std::span<scored_token> bes
 
 /// The k = best.size() largest entries, in descending order.
 ///
-/// One branch-free pass takes the maximum of every 128 entries; only blocks whose maximum reaches the
-/// k-th largest of these are read again.
+/// One branch-free pass takes the maximum of every 128 entries; only blocks whose maximum reaches
+/// the k-th largest of these are read again.
 ///
 /// shapes:  logits [V], best [k]; they must not overlap
 /// returns: how many entries of `best` are filled: min(k, entries that are neither -inf nor NaN)

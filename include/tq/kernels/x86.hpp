@@ -1,9 +1,9 @@
 #pragma once
 // The instructions of AVX2 and AVX-512 that vector extensions have no word for.
 //
-// <immintrin.h> has them all, and costs g++ nearly as long as Eigen/Core. g++ 12 is therefore given the
-// built-in functions that its own header is written with. They are no stable interface, so every other
-// compiler, and a version that has not been tried, includes the header.
+// <immintrin.h> has them all, and costs g++ nearly as long as Eigen/Core. g++ 12 is therefore given
+// the built-in functions that its own header is written with. They are no stable interface, so
+// every other compiler, and a version that has not been tried, includes the header.
 
 #if !defined(__x86_64__)
 #elif defined(__GNUC__) && !defined(__clang__) && __GNUC__ == 12

@@ -12,6 +12,7 @@
 #include "../../concepts/reward.hpp"
 #include "../../core/error.hpp"
 #include "../../core/trajectory.hpp"
+#include "../../kernels/projection.hpp"
 #include "engine_owner.hpp"
 #include "model_file.hpp"
 #include "options.hpp"
@@ -56,8 +57,7 @@ public:
         check_option(values.size() == answers.size(), "reward_head::score", "values size",
                      values.size(), "the number of answers, " + std::to_string(answers.size()));
         if (answers.empty()) return;
-        const std::span<const logits_view> states = rows(join(answers));
-        for (std::size_t i = 0; i < answers.size(); ++i) values[i] = project(states[i]);
+        project(rows(join(answers)), weight_, bias_, values);
     }
 
     /// [0, 1] with a sigmoid; everything without.
@@ -74,10 +74,10 @@ private:
                       std::to_string(hidden) + "] for " + source().path());
         weight_ = std::move(weight.values);
         if (!file.has("score.bias")) return;
-        const float_tensor bias = file.tensor("score.bias");
+        float_tensor bias = file.tensor("score.bias");
         if (bias.shape != std::vector<std::size_t>{1})
             file.fail("score.bias has shape " + text_of(bias.shape) + ", must be [1]");
-        bias_ = static_cast<double>(bias.values[0]);
+        bias_ = std::move(bias.values);
     }
 
     void read_metadata(const safetensors_file& file) {
@@ -115,15 +115,8 @@ private:
         return views_;
     }
 
-    [[nodiscard]] double project(std::span<const float> state) const {
-        double sum = bias_;
-        for (std::size_t i = 0; i < weight_.size(); ++i)
-            sum += static_cast<double>(weight_[i]) * static_cast<double>(state[i]);
-        return sum;
-    }
-
     std::vector<float> weight_;  // [hidden]
-    double bias_ = 0;
+    std::vector<float> bias_;    // [1], or nothing
     bool sigmoid_ = false;
     std::vector<token_list> sequences_;  // of the present call
     std::vector<token_view> views_;      // of the present call

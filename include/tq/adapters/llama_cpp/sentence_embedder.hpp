@@ -4,7 +4,6 @@
 #include <llama.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -15,6 +14,7 @@
 
 #include "../../core/error.hpp"
 #include "../../core/token.hpp"
+#include "../../kernels/projection.hpp"
 #include "log.hpp"
 #include "model_file.hpp"
 #include "options.hpp"
@@ -127,16 +127,8 @@ private:
                 llama_get_embeddings_seq(handle_.get(), static_cast<llama_seq_id>(i));
             if (vector == nullptr) throw backend_error{"llama_encode: no vector of a text"};
             result.emplace_back(vector, vector + size());
-            normalise(result.back());
+            scale_to_unit(result.back());
         }
-    }
-
-    static void normalise(std::vector<float>& vector) {
-        double sum = 0;
-        for (const float x : vector) sum += double{x} * double{x};
-        if (sum == 0) return;
-        const double length = std::sqrt(sum);
-        for (float& x : vector) x = static_cast<float>(double{x} / length);
     }
 
     model_file model_;
