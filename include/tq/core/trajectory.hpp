@@ -41,7 +41,7 @@ struct trajectory {
     /// from; NaN = unknown, or nobody asked (sampling_rule::log_probabilities).
     double log_probability = std::numeric_limits<double>::quiet_NaN();
 
-    /// The continuation.
+    /// The continuation alone.
     [[nodiscard]] token_view tokens() const noexcept { return token_view{sequence}.subspan(start); }
 };
 
