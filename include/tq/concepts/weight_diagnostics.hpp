@@ -75,7 +75,6 @@ struct weight_summary {
         refused += other.refused;
         return *this;
     }
-    /// All fields equal.
     friend constexpr bool operator==(const weight_summary&, const weight_summary&) = default;
 };
 

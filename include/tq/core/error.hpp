@@ -23,11 +23,10 @@ public:
 /// A model, reward or server that failed or answered nonsense. `code()` is its own number, or 0.
 class backend_error : public std::runtime_error {
 public:
-    /// code: the engine's own number, or 0.
+    /// code: the engine's own number (of HTTP, llama.cpp ...), or 0.
     explicit backend_error(const std::string& message, int code = 0)
         : std::runtime_error{message},
           code_{code} {}
-    /// The engine's own number (of HTTP, llama.cpp ...), or 0.
     [[nodiscard]] int code() const noexcept { return code_; }
 
 private:

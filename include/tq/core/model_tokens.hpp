@@ -24,7 +24,6 @@ struct model_tokens {
         reward += other.reward;
         return *this;
     }
-    /// All fields equal.
     friend constexpr bool operator==(const model_tokens&, const model_tokens&) = default;
 };
 

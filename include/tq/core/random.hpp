@@ -58,9 +58,7 @@ public:
         return -std::log(-std::log(uniform(index)));
     }
 
-    /// The key itself.
     [[nodiscard]] constexpr std::uint64_t value() const noexcept { return key_; }
-    /// Equal keys give equal numbers.
     friend constexpr bool operator==(random_key, random_key) = default;
 
 private:

@@ -40,7 +40,7 @@ struct trajectory {
     /// from; NaN = unknown, or nobody asked (rollout_request::log_probability).
     double log_probability = std::numeric_limits<double>::quiet_NaN();
 
-    /// The continuation.
+    /// The continuation alone.
     [[nodiscard]] token_view tokens() const noexcept { return token_view{sequence}.subspan(start); }
 };
 

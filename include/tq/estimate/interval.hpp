@@ -16,10 +16,8 @@ namespace tq {
 
 /// An interval that holds the mean.
 struct mean_interval {
-    /// Lower end.
-    double lo = -std::numeric_limits<double>::infinity();
-    /// Upper end.
-    double hi = std::numeric_limits<double>::infinity();
+    double lo = -std::numeric_limits<double>::infinity();  ///< -inf = unbounded
+    double hi = std::numeric_limits<double>::infinity();   ///< inf = unbounded
 };
 
 namespace detail {

@@ -38,6 +38,7 @@ enum class tail_verdict {
     hopeless  ///< k >= 1: not even a mean
 };
 
+/// unknown for k = inf (no tail was fitted) or NaN.
 [[nodiscard]] inline tail_verdict verdict_of(double k) noexcept {
     if (!(k < std::numeric_limits<double>::infinity())) return tail_verdict::unknown;
     return k < 0.5   ? tail_verdict::good

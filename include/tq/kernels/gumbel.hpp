@@ -31,7 +31,7 @@ namespace tq::inline TQSTAR_KERNEL_ABI {
 /// threads: a value; copy and share it freely. The same for every compiler and every -m flag.
 class gumbel_field {
 public:
-    /// The field of a key.
+    /// Equal keys have equal fields.
     explicit constexpr gumbel_field(random_key key) noexcept : bits_{key.bits(purpose)} {}
 
     /// The noise of one token.
@@ -45,11 +45,11 @@ public:
         return kernel_detail::mixed_bits(static_cast<std::uint32_t>(token), low(), high());
     }
 
-    /// The halves of the 64 bits that the permutation is keyed with.
+    /// The lower half of the 64 bits that the permutation is keyed with.
     [[nodiscard]] constexpr std::uint32_t low() const noexcept {
         return static_cast<std::uint32_t>(bits_);
     }
-    /// An upper bound of all noise.
+    /// The upper half.
     [[nodiscard]] constexpr std::uint32_t high() const noexcept {
         return static_cast<std::uint32_t>(bits_ >> 32);
     }
@@ -61,11 +61,8 @@ private:
 
 /// A token and its score: logit / temperature, plus its noise if there is any.
 struct scored_survivor {
-    /// Which token.
-    token_id token = 0;
-    /// log pi + noise, up to a constant of the row.
-    double score = 0;
-    /// Both fields equal.
+    token_id token = 0;  ///< its place in the row
+    double score = 0;    ///< log pi + noise, up to a constant of the row
     friend constexpr bool operator==(scored_survivor, scored_survivor) = default;
 };
 

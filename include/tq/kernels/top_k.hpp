@@ -13,13 +13,10 @@
 
 namespace tq::inline TQSTAR_KERNEL_ABI {
 
-/// A token and its raw logit.
+/// An entry of a row of logits.
 struct scored_token {
-    /// Which token.
-    token_id token = 0;
-    /// Its raw logit.
-    float logit = 0;
-    /// Both fields equal.
+    token_id token = 0;  ///< its place in the row
+    float logit = 0;     ///< as the row has it, before any temperature
     friend constexpr bool operator==(scored_token, scored_token) = default;
 };
 

@@ -59,8 +59,7 @@ public:
         score_with([&](std::span<const double> row) { return combine(row); }, answers, values);
     }
 
-    // Added up in the order of combine(): rounding is monotone, so no value is outside.
-    /// What every value lies in.
+    /// Added up in the order of combine(): rounding is monotone, so no value is outside.
     [[nodiscard]] reward_range range() const {
         reward_range sum{constant_, constant_};
         for (const reward_term& term : terms()) {
@@ -118,7 +117,7 @@ public:
         score_with([&](std::span<const double> row) { return combine(row); }, answers, values);
     }
 
-    /// What every value lies in.
+    /// The least and the largest product of the factors' ends; infinite if one is.
     [[nodiscard]] reward_range range() const {
         reward_range product{1, 1};
         for (const reward_term& term : terms()) {

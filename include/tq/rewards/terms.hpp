@@ -33,7 +33,6 @@ public:
         static_assert(explain_reward<std::remove_reference_t<Judge>>());
     }
 
-    /// For reports.
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
     /// Its factor, or its exponent in a product.
     [[nodiscard]] double weight() const noexcept { return weight_; }

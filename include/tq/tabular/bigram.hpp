@@ -26,9 +26,7 @@ public:
         for (const token_id token : end_tokens_) check_token(token);
     }
 
-    /// Number of tokens.
     [[nodiscard]] std::size_t vocab_size() const noexcept { return logits_.size(); }
-    /// Tokens that end an answer.
     [[nodiscard]] token_view end_tokens() const noexcept { return end_tokens_; }
 
     /// Models policy. Throws invalid_option for an empty sequence or a token outside [0, V).

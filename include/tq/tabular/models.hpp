@@ -27,9 +27,7 @@ public:
         if (world.end_token() != tree::no_end) end_tokens_.push_back(world.end_token());
     }
 
-    /// Number of tokens.
     [[nodiscard]] std::size_t vocab_size() const noexcept { return world_->vocab_size(); }
-    /// Tokens that end an answer.
     [[nodiscard]] token_view end_tokens() const noexcept { return end_tokens_; }
 
     /// Models policy. An answer that is complete gets a flat row. Throws invalid_option for a

@@ -10,6 +10,7 @@
 
 namespace tq::tabular {
 
+/// Number of a prefix.
 using node_id = std::size_t;
 
 /// Every prefix of every answer with at most `depth` tokens of a vocabulary of V. Nodes are numbered
@@ -35,18 +36,17 @@ public:
             if (!is_leaf(node)) grow(node);
     }
 
-    /// Number of tokens.
     [[nodiscard]] std::size_t vocab_size() const noexcept { return vocab_size_; }
     /// Tokens of an answer, at most.
     [[nodiscard]] std::size_t depth() const noexcept { return depth_; }
     /// What ends an answer, or no_end.
     [[nodiscard]] token_id end_token() const noexcept { return end_token_; }
-    /// How many nodes.
+    /// Number of nodes.
     [[nodiscard]] std::size_t size() const noexcept { return nodes_.size(); }
     /// The empty answer.
     [[nodiscard]] static constexpr node_id root() noexcept { return 0; }
 
-    /// Is the answer complete?
+    /// True if the answer is complete.
     [[nodiscard]] bool is_leaf(node_id node) const noexcept {
         return nodes_[node].depth == depth_ || (node != root() && nodes_[node].token == end_token_);
     }

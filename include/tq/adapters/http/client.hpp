@@ -82,7 +82,6 @@ public:
         return answers;
     }
 
-    /// What it was made with.
     [[nodiscard]] const server_options& options() const noexcept { return options_; }
     /// Tries so far, retries included.
     [[nodiscard]] std::size_t tries() const noexcept { return tries_; }

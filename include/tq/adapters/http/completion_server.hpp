@@ -109,7 +109,6 @@ public:
         return result;
     }
 
-    /// What the servers were asked with.
     [[nodiscard]] const client& servers() const noexcept { return client_; }
 
 private:

@@ -97,10 +97,9 @@ public:
         }
     }
 
-    /// What every value lies in.
+    /// The one of the options; infinite if they state none.
     [[nodiscard]] reward_range range() const { return options_.range.value_or(reward_range{}); }
 
-    /// What the servers were asked with.
     [[nodiscard]] const client& servers() const noexcept { return client_; }
 
 private:

@@ -15,12 +15,10 @@
 
 namespace tq::http {
 
-/// The policy's tokens as text and back. Functions may throw.
+/// Translates the policy's tokens. Both functions may throw.
 struct text_codec {
-    /// Text of tokens.
-    std::function<std::string(token_view)> decode{};
-    /// Tokens of a text.
-    std::function<token_list(std::string_view)> encode{};
+    std::function<std::string(token_view)> decode{};       ///< tokens to text
+    std::function<token_list(std::string_view)> encode{};  ///< text to tokens
 };
 
 /// The codec that a server has of its own model, by its paths /tokenize and /detokenize: one

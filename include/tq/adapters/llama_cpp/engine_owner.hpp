@@ -28,7 +28,6 @@ public:
     /// Forgets all cached prefixes.
     void clear_cache() { engine_.clear(); }
 
-    /// The weights and the vocabulary.
     [[nodiscard]] const model_file& source() const noexcept { return engine_.source(); }
 
 protected:

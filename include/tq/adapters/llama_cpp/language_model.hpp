@@ -42,9 +42,7 @@ public:
     explicit language_model(model_file source, const language_model_options& options = {})
         : engine_owner{std::move(source), options, detail::row_kind::logits} {}
 
-    /// Number of tokens.
     [[nodiscard]] std::size_t vocab_size() const noexcept { return source().vocab_size(); }
-    /// Tokens that end an answer.
     [[nodiscard]] token_view end_tokens() const noexcept { return source().end_tokens(); }
 
     /// Sequences to keep in flight: max_sequences but for an eighth, where prompts stay cached.
@@ -73,7 +71,7 @@ public:
     }
     /// Adds a rule, for several prompts at once; the first that matches holds.
     void add_prompt_override(prompt_override rule) { overrides_.push_back(std::move(rule)); }
-    /// Forgets all of them.
+    /// From now on prompts are seen as they are.
     void clear_prompt_overrides() noexcept { overrides_.clear(); }
 
 private:

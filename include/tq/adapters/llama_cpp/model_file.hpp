@@ -128,7 +128,6 @@ public:
             state_->path};
     }
 
-    /// Number of tokens.
     [[nodiscard]] std::size_t vocab_size() const noexcept { return state_->vocab_size; }
 
     /// Every token that ends an answer.

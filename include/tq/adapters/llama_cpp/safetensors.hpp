@@ -50,12 +50,10 @@ namespace detail {
 
 }  // namespace detail
 
-/// A tensor's shape and its values, row-major.
+/// A tensor, whatever type it has in the file.
 struct float_tensor {
-    /// Its dimensions.
-    std::vector<std::size_t> shape;
-    /// Row-major.
-    std::vector<float> values;
+    std::vector<std::size_t> shape;  ///< its dimensions
+    std::vector<float> values;       ///< row-major
 };
 
 /// Every member throws invalid_option, naming the file and the fault.
@@ -80,9 +78,8 @@ public:
         parse(read(8, static_cast<std::size_t>(header_size)));
     }
 
-    /// The file.
     [[nodiscard]] const std::string& path() const noexcept { return path_; }
-    /// Is there such a tensor?
+    /// True if there is a tensor of that name.
     [[nodiscard]] bool has(const std::string& name) const { return entries_.contains(name); }
 
     /// A string of "__metadata__", or `otherwise` if it is not there.

@@ -96,7 +96,7 @@ public:
         return result;
     }
 
-    /// The baseline.
+    /// The baseline's file, whose vocabulary rollouts are drawn in.
     [[nodiscard]] const model_file& source() const { return baseline_.source(); }
 
 private:

@@ -66,7 +66,7 @@ public:
         score_answers(reward_, std::span<const answer_view>{views_}, values, "text_reward");
     }
 
-    /// The reward's.
+    /// The one that the reward states; infinite if it states none.
     [[nodiscard]] reward_range range() const { return range_of(reward_).value_or(reward_range{}); }
 
 private:
