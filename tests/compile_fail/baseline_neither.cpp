@@ -1,4 +1,5 @@
 // expect: tq: a policy needs `vocab_size\(\)` returning the number of tokens
+// errors: several
 #include <tq/concepts/baseline.hpp>
 
 struct nothing {};

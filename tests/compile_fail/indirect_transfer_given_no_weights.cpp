@@ -1,4 +1,5 @@
 // expect: tq: weights of rollouts are implicit_weights, explicit_weights or reference_weights
+// errors: several
 #include <tq/tabular/tabular.hpp>
 #include <tq/tq.hpp>
 

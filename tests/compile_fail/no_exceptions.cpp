@@ -1,4 +1,5 @@
 // expect: tq reports invalid options and failing models by exceptions: compile with exceptions on
+// errors: several
 // flag: -fno-exceptions
 #include <tq/tq.hpp>
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <type_traits>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -19,6 +20,11 @@ struct smallest {
 struct in_vectors {  // an int and a vector that stays convert
     int vocab_size() const { return 1; }
     const std::vector<tq::logits_view>& next_logits(sequences) { return rows_; }
+    std::vector<tq::logits_view> rows_{};
+};
+struct in_vectors_of_its_own {  // const throughout
+    [[nodiscard]] int vocab_size() const { return 1; }
+    [[nodiscard]] const std::vector<tq::logits_view>& next_logits(sequences) const { return rows_; }
     std::vector<tq::logits_view> rows_{};
 };
 struct in_passing_vectors {  // the rows would be gone before they are read
@@ -53,9 +59,16 @@ struct with_extras : smallest {
     [[nodiscard]] std::size_t max_batch() const { return 3; }
     static inline std::array<tq::token_id, 2> ends{4, 5};
 };
-struct with_wrong_extras : smallest {
-    [[nodiscard]] const char* end_tokens() const { return ""; }
-    [[nodiscard]] const char* max_batch() const { return ""; }
+struct with_other_extras : smallest {  // a reference, a static function, a signed number
+    [[nodiscard]] static const tq::token_list& end_tokens() {
+        static const tq::token_list ends{6};
+        return ends;
+    }
+    [[nodiscard]] static int max_batch() { return 5; }
+};
+class with_private_extras : public smallest {  // nobody's business
+    [[nodiscard]] static int end_tokens() { return 1; }
+    [[nodiscard]] static const char* max_batch() { return ""; }
 };
 
 }  // namespace
@@ -67,6 +80,10 @@ TEST_CASE("policy: the models of this library and minimal models are accepted") 
     STATIC_REQUIRE(tq::policy<tq::test::constant_policy>);
     STATIC_REQUIRE(tq::policy<smallest&>);
     STATIC_REQUIRE(tq::explain_policy<smallest>());
+    STATIC_REQUIRE(tq::explain_policy<const in_vectors_of_its_own>());
+    STATIC_REQUIRE(tq::explain_policy<with_extras>());
+    STATIC_REQUIRE(tq::explain_policy<with_other_extras>());
+    STATIC_REQUIRE(tq::explain_policy<with_private_extras>());
 }
 
 TEST_CASE("policy: nearly-right models are rejected") {
@@ -85,13 +102,15 @@ TEST_CASE("policy: nearly-right models are rejected") {
 TEST_CASE("end_tokens_of: what the model states, else none") {
     CHECK(std::ranges::equal(tq::end_tokens_of(with_extras{}), tq::token_list{4, 5}));
     CHECK(tq::end_tokens_of(smallest{}).empty());
-    CHECK(tq::end_tokens_of(with_wrong_extras{}).empty());
+    CHECK(std::ranges::equal(tq::end_tokens_of(with_other_extras{}), tq::token_list{6}));
+    CHECK(tq::end_tokens_of(with_private_extras{}).empty());
 }
 
 TEST_CASE("max_batch_of: what the model states, else 64") {
     CHECK(tq::max_batch_of(with_extras{}) == 3);
     CHECK(tq::max_batch_of(smallest{}) == 64);
-    CHECK(tq::max_batch_of(with_wrong_extras{}) == 64);
+    CHECK(tq::max_batch_of(with_other_extras{}) == 5);
+    CHECK(tq::max_batch_of(with_private_extras{}) == 64);
 }
 
 TEST_CASE("max_batch_of: a model that says 0 still gets one sequence a call") {
@@ -100,4 +119,12 @@ TEST_CASE("max_batch_of: a model that says 0 still gets one sequence a call") {
         [[nodiscard]] std::size_t max_batch() const { return 0; }
     };
     CHECK(tq::max_batch_of(shy{}) == 1);
+}
+
+TEST_CASE("usable_policy: what it is if it is a policy") {
+    STATIC_REQUIRE(std::is_same_v<tq::detail::usable_policy<smallest&>, smallest&>);
+    STATIC_REQUIRE(std::is_same_v<tq::detail::usable_policy<smallest>, smallest>);
+    // What goes on in the place of a wrong type has to fit wherever it goes.
+    STATIC_REQUIRE(tq::policy<tq::detail::stand_in_policy>);
+    STATIC_REQUIRE(std::is_constructible_v<tq::detail::stand_in_policy, one_row&>);
 }

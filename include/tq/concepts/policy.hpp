@@ -5,9 +5,12 @@
 #include <concepts>
 #include <cstddef>
 #include <span>  // and with it std::ranges::borrowed_range: all of <ranges> is slow to compile
+#include <string>
+#include <type_traits>
 
 #include "../core/error.hpp"
 #include "../core/token.hpp"
+#include "explain.hpp"
 
 namespace tq {
 
@@ -47,23 +50,111 @@ template <class Model>
 concept has_next_logits = requires(Model& model, std::span<const token_view> sequences) {
     model.next_logits(sequences);
 };
+template <class Model>
+concept returns_rows = requires(Model& model, std::span<const token_view> sequences) {
+    { model.next_logits(sequences) } -> std::convertible_to<std::span<const logits_view>>;
+};
+
+// Is there a public member of this name, whatever it is?
+template <class Model>
+concept names_end_tokens = requires {
+    &Model::end_tokens;
+}
+|| requires(Model& model) { model.end_tokens(); };
+template <class Model>
+concept names_max_batch = requires {
+    &Model::max_batch;
+}
+|| requires(Model& model) { model.max_batch(); };
+template <class Model>
+concept names_one_end_token = requires(Model& model) {
+    model.eos();
+}
+|| requires(Model& model) { model.eos_token(); }
+|| requires(Model& model) { model.end_token(); };
+
+template <class Model>
+concept states_end_tokens = requires(const Model& model) {
+    token_view{model.end_tokens()};
+    requires std::ranges::borrowed_range<decltype(model.end_tokens())>;
+};
+template <class Model>
+concept states_max_batch = requires(const Model& model) {
+    { model.max_batch() } -> std::integral;
+    requires !std::same_as<std::remove_cvref_t<decltype(model.max_batch())>, bool>;
+};
+
+/// Fails to compile if `Model` has end tokens that nobody would see.
+template <class Model>
+constexpr bool explain_end_tokens() {
+    if constexpr (names_end_tokens<Model>)
+        static_assert(
+            states_end_tokens<Model>,
+            "tq: `end_tokens()` of a policy must be const and return a tq::token_view or a "
+            "reference to a container of tq::token_id, not one token and not a container "
+            "that is gone after the call");
+    else
+        static_assert(!names_one_end_token<Model>,
+                      "tq: a policy states what ends an answer by `end_tokens()`, which returns a "
+                      "tq::token_view: nobody asks for one end token");
+    return true;
+}
+
+/// Fails to compile if `Model` has a batch size that nobody would see.
+template <class Model>
+constexpr bool explain_max_batch() {
+    if constexpr (names_max_batch<Model>)
+        static_assert(states_max_batch<Model>,
+                      "tq: `max_batch()` of a policy must be const and return an integer, the "
+                      "largest useful number of sequences a call");
+    return true;
+}
 
 }  // namespace detail
 
-/// Fails to compile with one readable sentence if `Model` is not a policy.
+/// Fails to compile with one readable sentence if `Model` is not a policy, or has an optional member
+/// that nobody would see. Returns true: what is wrong has been said.
 template <class Model>
 constexpr bool explain_policy() {
-    static_assert(detail::has_vocab_size<Model>,
-                  "tq: a policy needs `vocab_size()` returning the number of tokens");
-    static_assert(detail::has_next_logits<Model>,
-                  "tq: a policy needs `next_logits(std::span<const tq::token_view>)`");
-    if constexpr (detail::has_vocab_size<Model> && detail::has_next_logits<Model>)
-        static_assert(policy<Model>,
-                      "tq: `next_logits` of a policy must return a "
-                      "std::span<const tq::logits_view>, one row for each sequence, or a reference "
-                      "to a container of them, not one that is gone after the call");
-    return policy<Model>;
+    if constexpr (policy<Model>)
+        return detail::explain_end_tokens<std::remove_cv_t<Model>>() &&
+               detail::explain_max_batch<std::remove_cv_t<Model>>();
+    else if constexpr (std::is_pointer_v<Model>)
+        static_assert(detail::never<Model>,
+                      "tq: a pointer is no policy: pass what it points to (`*model`)");
+    else if constexpr (policy<std::remove_const_t<Model>>)
+        static_assert(
+            detail::never<Model>,
+            "tq: this policy is const and its members are not: pass one that is not const, "
+            "or make `vocab_size` and `next_logits` const");
+    else if constexpr (!detail::has_vocab_size<Model>)
+        static_assert(detail::never<Model>,
+                      "tq: a policy needs `vocab_size()` returning the number of tokens, public");
+    else if constexpr (!detail::has_next_logits<Model>)
+        static_assert(
+            detail::never<Model>,
+            "tq: a policy needs `next_logits(std::span<const tq::token_view>)`, public: n "
+            "sequences in, n rows of logits out");
+    else if constexpr (detail::returns_rows<Model>)
+        static_assert(detail::never<Model>,
+                      "tq: `next_logits` of a policy must return a view of its rows "
+                      "(std::span<const tq::logits_view>), or a reference to a container of them, "
+                      "not one that is gone after the call");
+    else
+        static_assert(detail::never<Model>,
+                      "tq: `next_logits` of a policy must return a std::span<const "
+                      "tq::logits_view>, one row of float for each sequence, or a reference to a "
+                      "container of them");
+    return true;
 }
+
+namespace detail {
+
+/// T if it is a policy, else a stand-in, after the compiler has said why.
+template <class T, bool explained = explain_policy<std::remove_reference_t<T>>()>
+using usable_policy = usable_t<T, policy<std::remove_reference_t<T>>, stand_in_policy>;
+
+}  // namespace detail
 
 /// The number of tokens in a model's vocabulary, whatever integer the model states it in.
 template <class Model>
@@ -74,14 +165,11 @@ template <class Model>
 /// The end tokens a model knows of; none if it does not say.
 template <class Model>
 [[nodiscard]] token_view end_tokens_of(const Model& model) {
-    if constexpr (requires { token_view{model.end_tokens()}; }) {
-        static_assert(std::ranges::borrowed_range<decltype(model.end_tokens())>,
-                      "tq: `end_tokens()` must return a view or a reference, not a container that "
-                      "is gone after the call");
+    static_assert(detail::explain_end_tokens<Model>());
+    if constexpr (detail::states_end_tokens<Model>)
         return token_view{model.end_tokens()};
-    } else {
+    else
         return {};
-    }
 }
 
 /// next_logits, checked: throws backend_error unless there is a row for each sequence.
@@ -98,10 +186,9 @@ template <policy Model>
 /// How many sequences a model likes to see in one call; at least 1.
 template <class Model>
 [[nodiscard]] std::size_t max_batch_of(const Model& model) {
-    if constexpr (requires {
-                      { model.max_batch() } -> std::convertible_to<std::size_t>;
-                  })
-        return std::max<std::size_t>(1, model.max_batch());
+    static_assert(detail::explain_max_batch<Model>());
+    if constexpr (detail::states_max_batch<Model>)
+        return (std::max)(std::size_t{1}, static_cast<std::size_t>(model.max_batch()));
     else
         return 64;
 }

@@ -9,10 +9,12 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "../core/error.hpp"
 #include "../core/trajectory.hpp"
+#include "explain.hpp"
 
 namespace tq {
 
@@ -54,26 +56,70 @@ concept single_reward = requires(Judge& judge, token_view prompt, token_view ans
 template <class Judge>
 concept reward = batch_reward<Judge> || single_reward<Judge>;
 
-/// Fails to compile with one readable sentence if `Judge` is not a reward.
+namespace detail {
+
+template <class Judge>
+concept names_range = requires {
+    &Judge::range;
+}
+|| requires(Judge& judge) { judge.range(); };
+template <class Judge>
+concept states_range = requires(const Judge& judge) {
+    { judge.range() } -> std::convertible_to<reward_range>;
+};
+template <class Judge>
+concept called_with_views = requires(Judge& judge, token_view view) {
+    judge(view, view);
+};
+
+/// Fails to compile if `Judge` has a range that nobody would see.
+template <class Judge>
+constexpr bool explain_range() {
+    if constexpr (names_range<Judge>)
+        static_assert(
+            states_range<Judge>,
+            "tq: `range()` of a reward must be const and return a tq::reward_range, not a "
+            "pair or an array");
+    return true;
+}
+
+}  // namespace detail
+
+/// Fails to compile with one readable sentence if `Judge` is not a reward, or has an optional member
+/// that nobody would see. Returns true: what is wrong has been said.
 template <class Judge>
 constexpr bool explain_reward() {
-    if constexpr (requires(Judge & judge, token_view view) { judge(view, view); })
-        static_assert(single_reward<Judge>,
+    if constexpr (reward<Judge>)
+        return detail::explain_range<std::remove_cv_t<Judge>>();
+    else if constexpr (reward<std::remove_const_t<Judge>>)
+        static_assert(
+            detail::never<Judge>,
+            "tq: this reward is const and its members are not: pass one that is not const, "
+            "or make `score` or the call const");
+    else if constexpr (detail::called_with_views<Judge>)
+        static_assert(detail::never<Judge>,
                       "tq: a reward called with (prompt, answer) must return a number");
     else
-        static_assert(batch_reward<Judge>,
+        static_assert(detail::never<Judge>,
                       "tq: a reward needs `score(std::span<const tq::answer_view>, "
                       "std::span<double>)` or a call with (tq::token_view prompt, tq::token_view "
-                      "answer) that returns a number");
-    return reward<Judge>;
+                      "answer) that returns a number, public");
+    return true;
 }
+
+namespace detail {
+
+/// T if it is a reward, else a stand-in, after the compiler has said why.
+template <class T, bool explained = explain_reward<std::remove_reference_t<T>>()>
+using usable_reward = usable_t<T, reward<std::remove_reference_t<T>>, stand_in_reward>;
+
+}  // namespace detail
 
 /// The range a reward states, if it does.
 template <class Judge>
 [[nodiscard]] std::optional<reward_range> range_of(const Judge& judge) {
-    if constexpr (requires {
-                      { judge.range() } -> std::convertible_to<reward_range>;
-                  })
+    static_assert(detail::explain_range<Judge>());
+    if constexpr (detail::states_range<Judge>)
         return judge.range();
     else
         return std::nullopt;

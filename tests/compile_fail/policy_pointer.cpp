@@ -1,0 +1,9 @@
+// expect: tq: a pointer is no policy
+#include <tq/concepts/policy.hpp>
+
+struct model {
+    std::size_t vocab_size() { return 2; }
+    std::span<const tq::logits_view> next_logits(std::span<const tq::token_view>) { return {}; }
+};
+
+static_assert(tq::explain_policy<model*>());

@@ -1,0 +1,11 @@
+// expect: one row of float for each sequence
+#include <tq/concepts/policy.hpp>
+
+struct model {
+    std::size_t vocab_size() { return 2; }
+    std::span<const std::span<const double>> next_logits(std::span<const tq::token_view>) {
+        return {};
+    }
+};
+
+static_assert(tq::explain_policy<model>());
