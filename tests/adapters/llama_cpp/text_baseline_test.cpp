@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <numeric>
 #include <ranges>
 #include <string>
@@ -238,15 +239,86 @@ std::vector<tq::token_list> candidates_of(language_model& policy, std::size_t co
     return sequences;
 }
 
-// Measured: 47 of 48 alike without healing (a near tie, and float noise), 45 with: after " Tra" direct
-// rollouts write " Travelling", since " Travel" would have been another token; text does not know that.
+/// By how much the logit of `token` is above the largest of the others, or of the others `among` some.
+double margin(tq::logits_view row, tq::token_id token, tq::token_view among = {}) {
+    const auto logit = [&](tq::token_id z) { return double{row[static_cast<std::size_t>(z)]}; };
+    double other = -std::numeric_limits<double>::infinity();
+    const auto look = [&](tq::token_id z) {
+        if (z != token) other = std::max(other, logit(z));
+    };
+    if (among.empty())
+        for (std::size_t z = 0; z < row.size(); ++z) look(static_cast<tq::token_id>(z));
+    else
+        std::ranges::for_each(among, look);
+    return logit(token) - other;
+}
+
+/// The same model with the same tokens, read one sequence at a time and many in a batch.
+class two_readings {
+public:
+    /// `prefixes`: everything that margin() will be asked about. Each begins with what went before it.
+    explicit two_readings(const std::vector<tq::token_list>& prefixes)
+        : one_{shared_model(), small({.kept_rows = 4096})} {
+        language_model many{shared_model(), small({.kept_rows = 0})};
+        const std::vector<tq::token_view> views{prefixes.begin(), prefixes.end()};
+        const auto rows = many.next_logits(views);
+        for (std::size_t i = 0; i < views.size(); ++i) {
+            const tq::logits_view row = one_.next_logits({&views[i], 1})[0];
+            const auto best =
+                static_cast<tq::token_id>(std::ranges::max_element(row) - row.begin());
+            noise_ = std::max(noise_, std::abs(margin(row, best) - margin(rows[i], best)));
+        }
+    }
+
+    /// True if no float noise can turn the choice of `token`: its margin is over twice what margins were
+    /// found to differ by between the two readings, which is where two other readings may lie.
+    [[nodiscard]] bool clear(const tq::token_list& prefix, tq::token_id token,
+                             tq::token_view among = {}) {
+        const tq::token_view view{prefix};
+        return margin(one_.next_logits({&view, 1})[0], token, among) > 2 * noise_;
+    }
+    [[nodiscard]] double noise() const noexcept { return noise_; }
+
+private:
+    language_model one_;
+    double noise_ = 0;
+};
+
+/// Does healing draw the end of `answer` again just as it is, whatever the noise? As text_baseline, it
+/// begins where a longer token could.
+bool heals_to_itself(two_readings& readings, const piece_table& pieces,
+                     const tq::token_list& prompt, const tq::token_list& answer) {
+    std::size_t kept = answer.size();
+    std::string end;
+    for (std::size_t i = answer.size(); i-- > 0 && end.size() < pieces.longest();) {
+        end.insert(0, pieces.piece(answer[i]));
+        if (pieces.goes_on(end)) kept = i;
+    }
+    for (std::size_t i = kept; i < answer.size(); ++i) {
+        const tq::token_view left = tq::token_view{answer}.subspan(i);
+        tq::token_list prefix = prompt;
+        prefix.insert(prefix.end(), answer.begin(),
+                      answer.begin() + static_cast<std::ptrdiff_t>(i));
+        if (!readings.clear(prefix, answer[i], pieces.beginning_with(pieces.text(left))))
+            return false;
+    }
+    return true;
+}
+
+// Greedy rollouts through text must be those through tokens up to the first choice that is a near tie: what
+// comes after it is the noise's. Left out are tokens that their text does not give back (after " Tra" tokens
+// write " Travelling", where text has " Travel"), and for healing answers whose end it may spell in another
+// way. It breaks if a prompt, a token or a byte is lost or doubled on the way, or if healing adds something.
 TEST_CASE("text_baseline: the same model through text writes what it writes through tokens") {
     const model_file& file = shared_model();
+    const piece_table pieces{file};
     language_model direct{file, small()}, through{file, small()};
     text_baseline healed{file, through}, plain{file, through, {.healing = false}};
+    std::vector<tq::token_list> prompts;
     for (const std::string& question : questions) {
-        const tq::token_list prompt = file.chat_prompt(question);
-        for (auto* baseline : {&healed, &plain}) baseline->add_prompt(prompt, prompt);
+        prompts.push_back(file.chat_prompt(question));
+        for (auto* baseline : {&healed, &plain})
+            baseline->add_prompt(prompts.back(), prompts.back());
     }
     const auto sequences = candidates_of(direct, 4);
     std::vector<tq::rollout_request> requests;
@@ -254,20 +326,44 @@ TEST_CASE("text_baseline: the same model through text writes what it writes thro
         requests.push_back(
             {.sequence = sequence, .max_tokens = 6, .end_tokens = file.end_tokens()});
     const auto expected = tq::run_rollouts(direct, requests, greedy);
-    const auto same = [&](auto& baseline) {
+    std::vector<tq::token_list> prefixes;
+    for (const tq::trajectory& rollout : expected)
+        for (std::size_t size = rollout.start; size < rollout.sequence.size(); ++size)
+            prefixes.emplace_back(rollout.sequence.begin(),
+                                  rollout.sequence.begin() + static_cast<std::ptrdiff_t>(size));
+    two_readings readings{prefixes};
+    const auto compare = [&](auto& baseline, bool heals) {
         const auto found = tq::run_rollouts(baseline, requests, greedy);
-        std::size_t count = 0;
+        std::size_t compared = 0;
         for (std::size_t i = 0; i < found.size(); ++i) {
-            count += found[i].sequence == expected[i].sequence;
-            if (found[i].sequence != expected[i].sequence)
-                UNSCOPED_INFO(file.detokenize(tq::token_view(sequences[i]).last(3))
-                              << "|" << file.detokenize(expected[i].tokens()) << "|"
-                              << file.detokenize(found[i].tokens()));
+            const auto prompt = std::ranges::find_if(prompts, [&](const tq::token_list& p) {
+                return std::ranges::equal(p, tq::token_view{sequences[i]}.first(p.size()));
+            });
+            const tq::token_list answer{
+                sequences[i].begin() + static_cast<std::ptrdiff_t>(prompt->size()),
+                sequences[i].end()};
+            const tq::token_view tokens = expected[i].tokens();
+            if (pieces.tokenize(pieces.text(answer)) != answer ||
+                !std::ranges::equal(pieces.tokenize(pieces.text(tokens)), tokens) ||
+                (heals && !heals_to_itself(readings, pieces, *prompt, answer)))
+                continue;
+            std::size_t certain = 0;
+            tq::token_list prefix = sequences[i];
+            for (; certain < tokens.size() && readings.clear(prefix, tokens[certain]); ++certain)
+                prefix.push_back(tokens[certain]);
+            INFO(file.detokenize(answer) << "|" << file.detokenize(tokens) << "|"
+                                            << file.detokenize(found[i].tokens()) << "; "
+                                            << certain << " tokens are certain");
+            CHECK(pieces.text(found[i].tokens()).starts_with(pieces.text(tokens.first(certain))));
+            compared += certain;
         }
-        return count;
+        return compared;
     };
-    CHECK(same(plain) >= requests.size() * 9 / 10);
-    CHECK(same(healed) >= requests.size() * 85 / 100);
+    INFO("noise of a margin: " << readings.noise());
+    const std::size_t plainly = compare(plain, false), healing = compare(healed, true);
+    INFO("tokens compared: " << plainly << " and, healed, " << healing);
+    CHECK(plainly > 0);
+    CHECK(healing > 0);
 }
 
 TEST_CASE("text_baseline: a real model spells on after half a word, if healed") {
@@ -317,6 +413,8 @@ TEST_CASE("text_baseline: an answer that ends inside a character goes on somehow
     }
 }
 
+// A step's Q are the rewards of the candidates' rollouts through text, made here by hand in the same batches:
+// no float noise. They differ if candidates, texts or prompts are mixed up on the way.
 TEST_CASE("text_baseline: TQ* with a baseline of another vocabulary, end to end") {
     const model_file& file = shared_model();
     language_model policy{file, small()}, engine{other_model(), small({.kept_rows = 8})};
@@ -325,21 +423,43 @@ TEST_CASE("text_baseline: TQ* with a baseline of another vocabulary, end to end"
     const tq::token_list prompt = file.chat_prompt(questions[5]);
     baseline.add_prompt(prompt,
                         other_model().tokenize(plain_prompt(questions[5]), {.add_special = true}));
-    tq::direct_transfer q{baseline, reward, {.horizon = 8}};
-    tq::decoder decode{
-        policy,
-        q,
-        {.alpha = 0.1, .top_k = 5, .select = tq::selection::argmax, .race = tq::race_mode::exact}};
+    constexpr std::size_t horizon = 8, limit = 9;
+    tq::direct_transfer q{baseline, reward, {.horizon = horizon}};
+    tq::decoder decode{policy,
+                       q,
+                       {.alpha = 0.1,
+                        .top_k = 5,
+                        .select = tq::selection::argmax,
+                        .race = tq::race_mode::exhaustive}};
     tq::token_list answer;
-    for (const tq::step& step : decode.generate(prompt, 8)) answer.push_back(step.token);
-    tq::zero_value none;
-    tq::decoder frozen{policy, none, {.top_k = 1, .select = tq::selection::argmax}};
-    tq::token_list plain;
-    for (const tq::step& step : frozen.generate(prompt, 8)) plain.push_back(step.token);
-    const std::vector<tq::answer_view> answers{{prompt, answer}, {prompt, plain}};
-    std::vector<double> rewards(2);
+    tq::tilted_distribution first;
+    for (const tq::step& step : decode.generate(prompt, limit)) {
+        if (step.position == 0) first = step.distribution;
+        answer.push_back(step.token);
+    }
+    CHECK((!answer.empty() && answer.size() <= limit));
+    REQUIRE(first.size() == 5);
+    engine.clear_cache();
+    reward.clear_cache();
+    std::vector<tq::token_list> sequences;
+    std::vector<tq::rollout_request> requests;
+    for (const tq::token_id token : first.tokens) {
+        REQUIRE_FALSE(tq::is_end_token(token, file.end_tokens()));
+        sequences.push_back(prompt + tq::token_list{token});
+    }
+    for (const tq::token_list& sequence : sequences)
+        requests.push_back(
+            {.sequence = sequence, .max_tokens = horizon, .end_tokens = file.end_tokens()});
+    const auto rollouts = tq::run_rollouts(baseline, requests, greedy);
+    std::vector<tq::answer_view> answers;
+    for (const tq::trajectory& rollout : rollouts)
+        answers.push_back(
+            {prompt, tq::token_view{rollout.sequence}.subspan(prompt.size()), rollout.finished});
+    std::vector<double> rewards(answers.size());
     tq::score_answers(reward, answers, rewards);
-    INFO("TQ* " << file.detokenize(answer) << " " << rewards[0] << ", plain "
-                << file.detokenize(plain) << " " << rewards[1]);
-    CHECK(rewards[0] > rewards[1]);
+    for (std::size_t i = 0; i < answers.size(); ++i) {
+        INFO(file.detokenize(answers[i].answer) << ": " << rewards[i]);
+        CHECK(first.q[i] == rewards[i]);
+        CHECK(std::ranges::count(rewards, rewards[i]) == 1);  // else a mix-up would not show
+    }
 }
