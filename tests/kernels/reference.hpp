@@ -19,14 +19,10 @@ struct error_bound {
 
 /// The one table of bounds; the comments in include/tq/kernels state the same numbers.
 inline constexpr error_bound error_bounds[] = {
-    {"log_sum_exp", "float", 3e-7},
-    {"log_sum_exp", "float at other temperatures", 1e-6},
-    {"log_sum_exp", "double", 1e-12},
-    {"tilt", "log_p", 1e-12},
-    {"moments_of", "mean", 1e-14},
-    {"moments_of", "squares", 1e-13},
-    {"shares_of", "share", 1e-14},
-    {"project", "relative, per entry", 1.2e-16},
+    {"log_sum_exp", "float", 3e-7},   {"log_sum_exp", "float at other temperatures", 1e-6},
+    {"log_sum_exp", "double", 1e-12}, {"tilt", "log_p", 1e-12},
+    {"moments_of", "mean", 1e-14},    {"moments_of", "squares", 1e-13},
+    {"shares_of", "share", 1e-14},    {"project", "relative, per entry", 1.2e-16},
     {"cosine", "absolute", 1e-15},
 };
 

@@ -7,8 +7,8 @@
 #include <cmath>
 #include <cstddef>
 #include <limits>
-#include <string>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 

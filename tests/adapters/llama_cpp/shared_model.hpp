@@ -91,7 +91,7 @@ inline double distance(logits_view a, logits_view b) {
 class bare_model {
 public:
     /// `states`: rows are hidden states instead of logits.
-    explicit bare_model(const llama_cpp::model& source, bool states = false)
+    explicit bare_model(const llama_cpp::model_file& source, bool states = false)
         : size_{states ? source.hidden_size() : source.vocab_size()},
           states_{states} {
         llama_context_params params = llama_context_default_params();

@@ -351,9 +351,9 @@ TEST_CASE("text_baseline: the same model through text writes what it writes thro
             tq::token_list prefix = sequences[i];
             for (; certain < tokens.size() && readings.clear(prefix, tokens[certain]); ++certain)
                 prefix.push_back(tokens[certain]);
-            INFO(file.detokenize(answer) << "|" << file.detokenize(tokens) << "|"
-                                            << file.detokenize(found[i].tokens()) << "; "
-                                            << certain << " tokens are certain");
+            INFO(file.detokenize(answer)
+                 << "|" << file.detokenize(tokens) << "|" << file.detokenize(found[i].tokens())
+                 << "; " << certain << " tokens are certain");
             CHECK(pieces.text(found[i].tokens()).starts_with(pieces.text(tokens.first(certain))));
             compared += certain;
         }
