@@ -1,5 +1,4 @@
 // expect: tq: an action value needs `evaluate\(std::span<const tq::value_query>\)`
-// errors: several
 #include <tq/concepts/action_value.hpp>
 
 struct table {

@@ -1,5 +1,4 @@
 // expect: tq: a policy needs `vocab_size\(\)` returning the number of tokens
-// errors: several
 #include <tq/concepts/baseline.hpp>
 
 struct nothing {};

@@ -1,5 +1,4 @@
 // expect: tq: `complete` of a baseline must take \(std::span<const tq::rollout_request>
-// errors: several
 #include <tq/concepts/baseline.hpp>
 
 struct server {

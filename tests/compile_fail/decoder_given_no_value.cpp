@@ -1,5 +1,4 @@
 // expect: tq: an action value needs `evaluate\(std::span<const tq::value_query>\)`
-// errors: several
 #include <tq/tabular/tabular.hpp>
 #include <tq/tq.hpp>
 

@@ -1,5 +1,4 @@
 // expect: tq: weights of rollouts are implicit_weights, explicit_weights or reference_weights
-// errors: several
 #include <tq/tabular/tabular.hpp>
 #include <tq/tq.hpp>
 

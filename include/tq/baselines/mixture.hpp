@@ -73,9 +73,9 @@ public:
         });
     }
 
-    /// Number of tokens.
+    /// That of the first component, and of all.
     [[nodiscard]] std::size_t vocab_size() const { return vocab_size_of(std::get<0>(models_)); }
-    /// Tokens that end an answer.
+    /// Those of the first component.
     [[nodiscard]] token_view end_tokens() const { return end_tokens_of(std::get<0>(models_)); }
     /// [components], sum 1.
     [[nodiscard]] std::span<const double> shares() const noexcept { return shares_; }

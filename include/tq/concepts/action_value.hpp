@@ -7,9 +7,11 @@
 #include <functional>
 #include <limits>
 #include <span>
+#include <type_traits>
 
 #include "../core/trajectory.hpp"
 #include "estimator.hpp"
+#include "explain.hpp"
 
 namespace tq {
 
@@ -82,14 +84,33 @@ concept piecewise_value = bounded_value<Value> &&
     value.sample(queries, progress);
 };
 
-/// Fails to compile with one readable sentence if `Value` is not an action_value.
+/// Fails to compile with one readable sentence if `Value` is not an action_value, or nearly says more.
+/// Returns true: what is wrong has been said.
 template <class Value>
 constexpr bool explain_action_value() {
-    static_assert(action_value<Value>,
-                  "tq: an action value needs `evaluate(std::span<const tq::value_query>)` that "
-                  "fills the `values` of each query");
-    return action_value<Value>;
+    if constexpr (!action_value<Value>)
+        static_assert(
+            detail::never<Value>,
+            "tq: an action value needs `evaluate(std::span<const tq::value_query>)`, public, "
+            "that fills the `values` of each query");
+    else if constexpr (requires(Value & value) { value.range(); } && !bounded_value<Value>)
+        static_assert(
+            detail::never<Value>,
+            "tq: an action value with a `range()` must return a tq::reward_range from it and "
+            "have `cost(const tq::decode_state&)`, the model tokens a candidate takes");
+    else if constexpr (requires { &Value::sample; } && !piecewise_value<Value>)
+        static_assert(
+            detail::never<Value>,
+            "tq: an action value with a `sample` must take (std::span<tq::rollout_query>, "
+            "const tq::rollout_progress&) and have `rollouts(state, candidate)`, "
+            "`combine(state, candidate, rewards)`, `range()` and `cost(state)`");
+    return true;
 }
+
+namespace detail {
+template <class T, bool explained = explain_action_value<std::remove_reference_t<T>>()>
+using usable_value = usable_t<T, action_value<std::remove_reference_t<T>>, stand_in_value>;
+}  // namespace detail
 
 /// What every Q of a value lies in; infinite if it does not say.
 template <action_value Value>

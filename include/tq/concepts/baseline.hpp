@@ -3,6 +3,7 @@
 
 #include <concepts>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 #include "../core/trajectory.hpp"
@@ -32,18 +33,26 @@ concept completer = requires(Model& model, std::span<const rollout_request> requ
 template <class Model>
 concept baseline = policy<Model> || completer<Model>;
 
-/// Fails to compile with one readable sentence if `Model` is not a baseline.
+/// Fails to compile with one readable sentence if `Model` is not a baseline. Returns true: what is wrong
+/// has been said.
 template <class Model>
 constexpr bool explain_baseline() {
-    if constexpr (requires(Model & model) { &Model::complete; })
-        static_assert(completer<Model>,
+    if constexpr (completer<Model>)
+        return true;
+    else if constexpr (requires(Model & model) { &Model::complete; })
+        static_assert(detail::never<Model>,
                       "tq: `complete` of a baseline must take (std::span<const "
                       "tq::rollout_request>, tq::sampling_rule) and return a "
                       "std::vector<tq::trajectory>");
     else
         static_assert(explain_policy<Model>(),
                       "tq: a baseline is a policy or has `complete(requests, rule)`");
-    return baseline<Model>;
+    return true;
 }
+
+namespace detail {
+template <class T, bool explained = explain_baseline<std::remove_reference_t<T>>()>
+using usable_baseline = usable_t<T, baseline<std::remove_reference_t<T>>, stand_in_policy>;
+}  // namespace detail
 
 }  // namespace tq

@@ -208,6 +208,7 @@ private:
 };
 
 template <class Proposer, class Value>
-block_decoder(Proposer&&, Value&&, block_options = {}) -> block_decoder<Proposer, Value>;
+block_decoder(Proposer&&, Value&&, block_options = {})
+    -> block_decoder<detail::usable_policy<Proposer>, detail::usable_value<Value>>;
 
 }  // namespace tq

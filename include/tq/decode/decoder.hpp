@@ -137,7 +137,8 @@ private:
 };
 
 template <class Policy, class Value>
-decoder(Policy&&, Value&&, decode_options = {}) -> decoder<Policy, Value>;
+decoder(Policy&&, Value&&, decode_options = {})
+    -> decoder<detail::usable_policy<Policy>, detail::usable_value<Value>>;
 template <class Policy, class Value, class Anchor>
 decoder(Policy&&, Value&&, Anchor&, decode_options = {}) -> decoder<Policy, Value, Anchor>;
 

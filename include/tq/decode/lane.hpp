@@ -17,6 +17,7 @@
 // stated error or cost.
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -150,10 +151,12 @@ public:
         drop_marked();
         for (contender& c : field_)
             if (!c.pieces.empty()) bound(c);
-        if (report_.halved)
-            drop_worse_half();
-        else if (drops())
+        if (report_.halved) {
+            std::sort(field_.begin(), field_.end(), better);
+            field_.resize((field_.size() + 1) / 2);
+        } else if (drops()) {
             drop_hopeless();
+        }
     }
 
     /// Counts pieces that have come in for a contender, `rollouts` of them real ones.
@@ -200,7 +203,7 @@ private:
     /// Pieces that a contender gets in the present round.
     [[nodiscard]] std::size_t share_of(const contender& c) const {
         if (report_.halved) {
-            const std::size_t rounds = std::max<std::size_t>(1, log2_up(report_.starters));
+            const auto rounds = static_cast<std::size_t>(std::bit_width(report_.starters - 1));
             if (report_.rounds >= rounds) return 0;
             const std::size_t share = affordable_ / rounds / field_.size();
             return (std::min)(c.missing(), std::max<std::size_t>(1, share));
@@ -210,12 +213,6 @@ private:
         // In an exact race the front-runner raises the bar; the others may not need all.
         const bool others = foresees() && width_ > 1;
         return others ? (std::min)(c.missing(), (c.total + 1) / 2) : c.missing();
-    }
-
-    [[nodiscard]] static std::size_t log2_up(std::size_t n) noexcept {
-        std::size_t result = 0;
-        while ((std::size_t{1} << result) < n) ++result;
-        return result;
     }
 
     void bound(contender& c) const {
@@ -236,10 +233,6 @@ private:
     }
     void drop_marked() {
         std::erase_if(field_, [](const contender& c) { return c.out; });
-    }
-    void drop_worse_half() {
-        std::sort(field_.begin(), field_.end(), better);
-        field_.resize((field_.size() + 1) / 2);
     }
 
     const decode_options* options_;

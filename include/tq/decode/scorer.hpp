@@ -226,7 +226,8 @@ private:
 };
 
 template <class Policy, class Value>
-scorer(Policy&&, Value&&, decode_options = {}) -> scorer<Policy, Value>;
+scorer(Policy&&, Value&&, decode_options = {})
+    -> scorer<detail::usable_policy<Policy>, detail::usable_value<Value>>;
 template <class Policy, class Value, class Anchor>
 scorer(Policy&&, Value&&, Anchor&, decode_options = {}) -> scorer<Policy, Value, Anchor>;
 

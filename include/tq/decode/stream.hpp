@@ -33,6 +33,7 @@ public:
         using difference_type = std::ptrdiff_t;            ///< signed
         using iterator_concept = std::input_iterator_tag;  ///< a single pass
 
+        /// At the stream's current step.
         explicit iterator(token_stream* stream) : stream_{stream} {}
         iterator(iterator&&) noexcept = default;
         iterator& operator=(iterator&&) noexcept = default;

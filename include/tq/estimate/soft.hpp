@@ -196,6 +196,13 @@ public:
     [[nodiscard]] auto& weights() noexcept { return weights_; }
 
 private:
+    [[nodiscard]] static double beta_of(const std::remove_reference_t<Weights>& weights) {
+        if constexpr (requires { weights.beta(); })
+            return weights.beta();
+        else
+            return 1;  // the assertion above has said it
+    }
+
     Weights weights_;
     soft_options options_;
 };

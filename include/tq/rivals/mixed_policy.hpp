@@ -46,9 +46,7 @@ public:
                      "that of the base, " + std::to_string(vocab_size_of(base_)) + " tokens");
     }
 
-    /// Number of tokens.
     [[nodiscard]] std::size_t vocab_size() const { return vocab_size_of(base_); }
-    /// Tokens that end an answer.
     [[nodiscard]] token_view end_tokens() const { return end_tokens_of(base_); }
     /// Sequences that it likes to see in one call.
     [[nodiscard]] std::size_t max_batch() const {

@@ -181,6 +181,6 @@ private:
 
 template <class Proposer, class Judge>
 segment_rejection(Proposer&&, Judge&&, segment_rejection_options = {})
-    -> segment_rejection<Proposer, Judge>;
+    -> segment_rejection<detail::usable_policy<Proposer>, detail::usable_reward<Judge>>;
 
 }  // namespace tq

@@ -230,6 +230,6 @@ private:
 
 template <class Proposer, class Judge>
 speculative_rejection(Proposer&&, Judge&&, speculative_rejection_options = {})
-    -> speculative_rejection<Proposer, Judge>;
+    -> speculative_rejection<detail::usable_policy<Proposer>, detail::usable_reward<Judge>>;
 
 }  // namespace tq

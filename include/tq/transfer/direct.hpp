@@ -24,6 +24,7 @@ public:
 };
 
 template <class Baseline, class Reward>
-direct_transfer(Baseline&&, Reward&&, rollout_options = {}) -> direct_transfer<Baseline, Reward>;
+direct_transfer(Baseline&&, Reward&&, rollout_options = {})
+    -> direct_transfer<detail::usable_baseline<Baseline>, detail::usable_reward<Reward>>;
 
 }  // namespace tq

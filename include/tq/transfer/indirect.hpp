@@ -42,6 +42,7 @@ public:
 
 template <class Baseline, class Reward, class Weights>
 indirect_transfer(Baseline&&, Reward&&, Weights&&, rollout_options = {}, weight_options = {})
-    -> indirect_transfer<Baseline, Reward, Weights>;
+    -> indirect_transfer<detail::usable_baseline<Baseline>, detail::usable_reward<Reward>,
+                         detail::usable_weights<Weights>>;
 
 }  // namespace tq

@@ -46,13 +46,33 @@ concept rollout_weights = requires(Weights& weights, std::span<const judged_roll
 /// Fails to compile with one readable sentence if `Weights` is not rollout_weights.
 template <class Weights>
 constexpr bool explain_rollout_weights() {
-    static_assert(rollout_weights<Weights>,
-                  "tq: weights of rollouts are implicit_weights, explicit_weights or "
-                  "reference_weights, or have `weigh(std::span<const tq::judged_rollout>, "
-                  "std::span<double>)` returning tq::model_tokens, and a static "
-                  "`needs_log_probabilities`");
-    return rollout_weights<Weights>;
+    if constexpr (!rollout_weights<Weights>)
+        static_assert(detail::never<Weights>,
+                      "tq: weights of rollouts are implicit_weights, explicit_weights or "
+                      "reference_weights, or have `weigh(std::span<const tq::judged_rollout>, "
+                      "std::span<double>)` returning tq::model_tokens, and a static "
+                      "`needs_log_probabilities`");
+    return true;
 }
+
+namespace detail {
+
+/// Stands in for weights that are none.
+struct stand_in_weights {
+    template <class... Wrong>
+    constexpr stand_in_weights(Wrong&&...) noexcept {}
+    static constexpr bool needs_log_probabilities = false;
+    [[nodiscard]] static double beta() noexcept { return 1; }
+    [[nodiscard]] static model_tokens weigh(std::span<const judged_rollout>,
+                                            std::span<double>) noexcept {
+        return {};
+    }
+};
+
+template <class T, bool explained = explain_rollout_weights<std::remove_reference_t<T>>()>
+using usable_weights = usable_t<T, rollout_weights<std::remove_reference_t<T>>, stand_in_weights>;
+
+}  // namespace detail
 
 namespace detail {
 

@@ -42,6 +42,7 @@ public:
 
 template <class Baseline, class Reward, class Weights>
 soft_transfer(Baseline&&, Reward&&, Weights&&, rollout_options = {}, soft_transfer_options = {})
-    -> soft_transfer<Baseline, Reward, Weights>;
+    -> soft_transfer<detail::usable_baseline<Baseline>, detail::usable_reward<Reward>,
+                     detail::usable_weights<Weights>>;
 
 }  // namespace tq

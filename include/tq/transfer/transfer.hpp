@@ -39,7 +39,7 @@ namespace tq {
 template <class Baseline, class Reward, class Estimator = mean>
 class transfer {
     using estimator_type = std::remove_reference_t<Estimator>;
-    static_assert(estimator<estimator_type>,
+    static_assert(tq::estimator<estimator_type>,
                   "tq: an estimator needs `estimate(std::span<const double> rewards, "
                   "std::span<const double> log_weights)` returning tq::value_estimate and "
                   "`range(tq::reward_range)` returning tq::reward_range");
@@ -200,6 +200,6 @@ private:
 
 template <class Baseline, class Reward, class Estimator>
 transfer(Baseline&&, Reward&&, Estimator&&, rollout_options = {})
-    -> transfer<Baseline, Reward, Estimator>;
+    -> transfer<detail::usable_baseline<Baseline>, detail::usable_reward<Reward>, Estimator>;
 
 }  // namespace tq
