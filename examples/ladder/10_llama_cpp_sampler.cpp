@@ -38,11 +38,10 @@ int main() try {
         reward,
         {.horizon = 16}};
     const auto reward_with_alpha = [&](double alpha) {
+        const tq::llama_cpp::sampler_options options{.decode = {.alpha = alpha}, .max_tokens = 16};
         llama_sampler* chain = llama_sampler_chain_init(llama_sampler_chain_default_params());
         llama_sampler_chain_add(chain, llama_sampler_init_top_k(8));
-        llama_sampler_chain_add(
-            chain,
-            tq::llama_cpp::make_sampler(file, q, {.decode = {.alpha = alpha}, .max_tokens = 16}));
+        llama_sampler_chain_add(chain, tq::llama_cpp::make_sampler(file, q, options));
         llama_sampler_chain_add(chain, llama_sampler_init_greedy());
         tq::llama_cpp::prime(chain, prompt);
         const tq::token_list answer = sample(loaded, chain, prompt);
