@@ -11,7 +11,8 @@
 //   efficiency_lora  = the same when the baseline has its LoRA adapter, which batched-bench has not
 //   host_share       = share of the decode's time outside policy, baseline and reward
 //
-// Checked: each call of the baseline decoded one token for each rollout, there were as many as the
+// No rows are kept: whether a later step's candidate is one that an earlier rollout wrote is the texts'
+// affair, and would change the work. Checked: each call of the baseline decoded one token for each rollout, there were as many as the
 // options imply, every rollout was judged, rewards are in range, and batched-bench did what it was
 // asked to.
 
@@ -185,7 +186,8 @@ private:
         return {.lora = lora,
                 .context = options_.context,
                 .batch = options_.batch,
-                .threads = options_.threads};
+                .threads = options_.threads,
+                .kept_rows = 0};
     }
 
     /// Tokens/s of all calls but the first, which decodes the prompts too.

@@ -37,24 +37,30 @@ int main() try {
         tq::llama_cpp::language_model{file, {.lora = assets + "/baseline_valence_dpo.gguf"}},
         reward,
         {.horizon = 16}};
-    const auto reward_with_alpha = [&](double alpha) {
+    const auto answer_with_alpha = [&](double alpha) {
         const tq::llama_cpp::sampler_options options{.decode = {.alpha = alpha}, .max_tokens = 16};
         llama_sampler* chain = llama_sampler_chain_init(llama_sampler_chain_default_params());
         llama_sampler_chain_add(chain, llama_sampler_init_top_k(8));
-        llama_sampler_chain_add(chain, tq::llama_cpp::make_sampler(file, q, options));
+        if (alpha > 0) {
+            llama_sampler_chain_add(chain, tq::llama_cpp::make_sampler(file, q, options));
+            tq::llama_cpp::prime(chain, prompt);
+        }
         llama_sampler_chain_add(chain, llama_sampler_init_greedy());
-        tq::llama_cpp::prime(chain, prompt);
-        const tq::token_list answer = sample(loaded, chain, prompt);
-        tq::llama_cpp::rethrow(chain);
+        tq::token_list answer = sample(loaded, chain, prompt);
+        if (alpha > 0) tq::llama_cpp::rethrow(chain);
         llama_sampler_free(chain);
+        return answer;
+    };
+    const tq::token_list plain = answer_with_alpha(0), steered = answer_with_alpha(0.05);
+    std::printf("without steering (alpha 1e9) the answer is llama.cpp's own: %s\n",
+                answer_with_alpha(1e9) == plain ? "yes" : "no");
+    std::printf("steering changes it: %s\n", steered == plain ? "no" : "yes");
+    for (const tq::token_list& answer : {plain, steered}) {
         const tq::answer_view judged{prompt, answer};
         double value = 0;
         reward.score({&judged, 1}, {&value, 1});
-        return value;
-    };
-    const double plain = reward_with_alpha(1e9), steered = reward_with_alpha(0.05);
-    std::printf("reward rises: %s\n", steered > plain + 0.05 ? "yes" : "no");
-    std::fprintf(stderr, "plain %.3f, steered %.3f\n", plain, steered);
+        std::fprintf(stderr, "reward %.3f: %s\n", value, weights.detokenize(answer).c_str());
+    }
 } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;

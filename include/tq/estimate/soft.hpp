@@ -179,7 +179,7 @@ public:
     explicit soft(Weights&& weights, soft_transfer_options options = {})
         : weights_(std::forward<Weights>(weights)),
           options_{
-              .beta = weights_.beta(), .jackknife = options.jackknife, .weights = options.weights} {
+              .beta = beta_of(weights_), .jackknife = options.jackknife, .weights = options.weights} {
         validate(options_, "soft_transfer");
     }
 

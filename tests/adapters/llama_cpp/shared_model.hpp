@@ -106,17 +106,17 @@ public:
         llama_set_embeddings(context_.get(), states);
     }
 
-    /// The row after a sequence of at most 1024 tokens that is decoded `width` tokens at a time, each
-    /// time after so many `strangers`, tokens of another sequence in the same cache.
+    /// The row after a sequence of at most 1024 tokens that is decoded `width` tokens at a time, with so
+    /// many tokens of another sequence before it in the cache. After its first `width` tokens they go,
+    /// and others of its own take their cells: the order of cells is one more source of noise.
     [[nodiscard]] std::vector<float> row(const token_list& sequence, std::size_t width = 1024,
                                          std::size_t strangers = 0) {
         llama_memory_clear(llama_get_memory(context_.get()), true);
-        token_list other(strangers);
-        for (std::size_t i = 0, begin = 0; begin < sequence.size(); begin += width, ++i) {
-            for (token_id& token : other) token = static_cast<token_id>(1000 + i);
-            if (strangers > 0) decode(other, i * strangers, 1);
+        if (strangers > 0) decode(token_list(strangers, 1000), 0, 1);
+        for (std::size_t begin = 0; begin < sequence.size(); begin += width) {
             decode(token_view{sequence}.subspan(begin, (std::min)(width, sequence.size() - begin)),
                    begin, 0);
+            if (strangers > 0) llama_memory_seq_rm(llama_get_memory(context_.get()), 1, -1, -1);
         }
         const float* values = states_ ? llama_get_embeddings_ith(context_.get(), -1)
                                       : llama_get_logits_ith(context_.get(), -1);
@@ -131,7 +131,7 @@ public:
             const std::vector<float> whole = row(sequence);
             const std::size_t n = sequence.size();
             for (const auto& [width, strangers] : std::vector<std::pair<std::size_t, std::size_t>>{
-                     {n / 20 + 1, 0}, {n / 4 + 1, 0}, {n, 5}, {n, 300}, {n / 4 + 1, 7}})
+                     {n / 20 + 1, 0}, {n / 4 + 1, 0}, {n, 300}, {n / 2 + 1, 7}, {n / 4 + 1, 200}})
                 largest = (std::max)(largest, difference(row(sequence, width, strangers), whole));
         }
         return largest;
