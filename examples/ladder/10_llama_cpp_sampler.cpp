@@ -59,7 +59,7 @@ int main() try {
         const tq::answer_view judged{prompt, answer};
         double value = 0;
         reward.score({&judged, 1}, {&value, 1});
-        std::fprintf(stderr, "reward %.3f: %s\n", value, weights.detokenize(answer).c_str());
+        std::fprintf(stderr, "reward %.3f: %s\n", value, file.detokenize(answer).c_str());
     }
 } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());

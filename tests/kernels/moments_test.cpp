@@ -78,6 +78,11 @@ TEST_CASE("moments_of: equal numbers are their own mean; whole ones have one mea
             CHECK(found.mean == value);
             CHECK(found.squares == 0);
         }
+    const list x{0.1, 0.7, -0.3}, opposite{-0.1, -0.7, 0.3}, positive{0.1, 0.7},
+        negative{-0.1, -0.7};
+    CHECK(tq::moments_of(x).mean == -tq::moments_of(opposite).mean);
+    CHECK(tq::moments_of(positive).mean == -tq::moments_of(negative).mean);
+    CHECK(tq::moments_of(positive).squares == tq::moments_of(negative).squares);
     list votes{0, 0, 0, 0, 1, 1, 1};
     do CHECK(tq::moments_of(votes).mean == 3.0 / 7);
     while (std::next_permutation(votes.begin(), votes.end()));

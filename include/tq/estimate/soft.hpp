@@ -119,7 +119,8 @@ struct positive_weights {
 /// The two differ by a constant of each candidate: don't mix them.
 ///
 /// Bias: the logarithm of a mean is low, by beta var(w) / (2 n mean(w)^2) =
-/// beta (n/ESS - 1) / (2 n) to first order; `jackknife` removes that order (not where one rollout is all there is).
+/// beta (n/ESS - 1) / (2 n) to first order; `jackknife` removes that order (not where one rollout
+/// is all there is).
 /// Tempered weights of power p give beta / p log mean w^p, which is smaller still but less noisy;
 /// unweighted ones beta mean log w = E_BL[r] - beta KL(rho_BL || rho_pi), the lower bound that p ->
 /// 0 leads to. All are exact for the exact baseline. Which of them is used, and what happens when
@@ -178,8 +179,9 @@ public:
     /// Throws invalid_option if an option is out of range.
     explicit soft(Weights&& weights, soft_transfer_options options = {})
         : weights_(std::forward<Weights>(weights)),
-          options_{
-              .beta = beta_of(weights_), .jackknife = options.jackknife, .weights = options.weights} {
+          options_{.beta = beta_of(weights_),
+                   .jackknife = options.jackknife,
+                   .weights = options.weights} {
         validate(options_, "soft_transfer");
     }
 

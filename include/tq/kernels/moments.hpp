@@ -33,8 +33,9 @@ namespace kernel_detail {
 
 /// Mean and squares of numbers that count the same.
 ///
-/// The smallest is taken out first and put back: equal numbers have exactly their own value as the
-/// mean and squares 0, and small whole numbers the same mean in every order.
+/// If all have one sign, the one nearest to 0 is taken out first and put back: equal numbers have
+/// exactly their own value as the mean and squares 0, and -x has exactly minus the mean of x. Whole
+/// numbers have the same mean in every order.
 ///
 /// shapes: x [n]
 /// edges:  n = 0 -> NaN mean; NaN anywhere, or infinities of both signs -> NaN mean; infinities of
@@ -43,12 +44,16 @@ namespace kernel_detail {
 /// cost:   O(n), three reads; no allocation. Thread-safe.
 [[nodiscard]] inline moments moments_of(std::span<const double> x) noexcept {
     using kernel_detail::eight, kernel_detail::load_eight, kernel_detail::infinity;
-    double low = infinity;
-    for (const double value : x) low = (std::min)(low, value);
-    if (!std::isfinite(low)) low = 0;
+    double low = infinity, high = -infinity;
+    for (const double value : x) {
+        low = (std::min)(low, value);
+        high = (std::max)(high, value);
+    }
+    double shift = low > 0 ? low : high < 0 ? high : 0.0;
+    if (std::isinf(shift)) shift = 0;
     eight sums = eight::Zero();
-    for (std::size_t i = 0; i < x.size(); i += 8) sums += load_eight(x, i, low) - low;
-    const double mean = low + kernel_detail::sum_of(sums) / static_cast<double>(x.size());
+    for (std::size_t i = 0; i < x.size(); i += 8) sums += load_eight(x, i, shift) - shift;
+    const double mean = shift + kernel_detail::sum_of(sums) / static_cast<double>(x.size());
     return {mean, kernel_detail::sum_of_squares(x, mean), x.size()};
 }
 
