@@ -1,7 +1,7 @@
 #pragma once
-// tq: Transfer Q* decoding. What decoding with one's own model and reward takes; including it costs a
-// compiler about twice what Eigen/Core does (benchmarks/run compile_time). What not everybody needs is
-// included by itself:
+// tq: Transfer Q* decoding. What decoding with one's own model and reward takes; including it costs
+// a compiler about twice what Eigen/Core does (benchmarks/run compile_time). What not everybody
+// needs is included by itself:
 //
 //     <tq/decode/logits_processor.hpp>    for engines that pick tokens themselves
 //     <tq/decode/budget.hpp>              alpha from a budget of divergence

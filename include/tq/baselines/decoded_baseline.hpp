@@ -15,13 +15,15 @@ namespace tq {
 /// Rollouts by a decoder: "already aligned" need not mean trained. Models completer.
 ///
 ///     tq::direct_transfer prefix = tq::args_value(policy, reward);
-///     tq::decoded_baseline baseline{tq::decoder{policy, prefix, {.select = tq::selection::argmax}}};
+///     tq::decoder args{policy, prefix, {.select = tq::selection::argmax}};
+///     tq::decoded_baseline baseline{args};
 ///     tq::direct_transfer q{baseline, reward};
 ///
 /// The decoder is any decoding_method; its own options
-/// decide how tokens are drawn, and the sampling rule of the look-ahead is not looked at. With a decoder
-/// that draws, give the look-ahead `.reuse = false`, or a temperature above 0: its rollouts are not
-/// determined by their prefix. Log-probabilities are unknown, so it serves direct transfer alone.
+/// decide how tokens are drawn, and the sampling rule of the look-ahead is not looked at. With a
+/// decoder that draws, give the look-ahead `.reuse = false`, or a temperature above 0: its rollouts
+/// are not determined by their prefix. Log-probabilities are unknown, so it serves direct transfer
+/// alone.
 ///
 /// Model tokens of a rollout: what its decoder's steps state; they are counted as the baseline's.
 /// The decoder is held by value; models that it refers to must outlive it.

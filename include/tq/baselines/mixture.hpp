@@ -36,18 +36,20 @@ component(Model&&, double) -> component<Model>;
 ///
 ///     tq::mixture both{tq::component{dpo, 3}, tq::component{policy, 1}};
 ///
-/// Each rollout picks its component at random, a function of its key, so that rollouts are independent
-/// draws of the mixture. trajectory::log_probability, if asked for, is that of the mixture, whichever
-/// component wrote it: importance weights with it are the balance heuristic, and with the policy itself
-/// as a component of share a no ratio rho_pi / rho exceeds 1 / a (a defensive mixture). It takes a
-/// reading of every rollout by every other component, counted in trajectory::rows.
+/// Each rollout picks its component at random, a function of its key, so that rollouts are
+/// independent draws of the mixture. trajectory::log_probability, if asked for, is that of the
+/// mixture, whichever component wrote it: importance weights with it are the balance heuristic, and
+/// with the policy itself as a component of share a no ratio rho_pi / rho exceeds 1 / a (a
+/// defensive mixture). It takes a reading of every rollout by every other component, counted in
+/// trajectory::rows.
 ///
-/// Direct transfer from a mixture is the value of a model that decides once per rollout which of them
-/// it is. Models completer; greedy rollouts (temperature 0) are refused: draws are random.
+/// Direct transfer from a mixture is the value of a model that decides once per rollout which of
+/// them it is. Models completer; greedy rollouts (temperature 0) are refused: draws are random.
 ///
-/// Lvalue models are held by reference and must outlive it; rvalues are moved in. All must share one
-/// vocabulary. Not thread-safe.
-/// Source: Veach and Guibas, SIGGRAPH 1995 (balance heuristic); Owen and Zhou, JASA 2000 (defensive).
+/// Lvalue models are held by reference and must outlive it; rvalues are moved in. All must share
+/// one vocabulary. Not thread-safe.
+/// Source: Veach and Guibas, SIGGRAPH 1995 (balance heuristic); Owen and Zhou, JASA 2000
+/// (defensive).
 template <class... Models>
 class mixture {
     static_assert(sizeof...(Models) >= 1);

@@ -68,9 +68,9 @@ using rollout_progress = std::function<void()>;
 ///
 /// Requirements, besides those of bounded_value:
 ///  1. `rollouts(state, candidate)` >= 1 is the number of rollouts n that `evaluate` would average.
-///  2. `sample(queries, progress)` fills in the rewards of the rollouts asked for, first + count <= n.
-///     Rollout i of a candidate in a state (with its keys) is always the same. It may call progress()
-///     whenever some rewards are there, and give up what is then marked as not `wanted`.
+///  2. `sample(queries, progress)` fills in the rewards of the rollouts asked for, first + count <=
+///     n. Rollout i of a candidate in a state (with its keys) is always the same. It may call
+///     progress() whenever some rewards are there, and give up what is then marked as not `wanted`.
 ///  3. `combine(state, candidate, rewards)` is the value_estimate of the first rewards.size() ones;
 ///     with all n it is what `evaluate` gives (`spent` aside), to the last bit.
 ///  4. `range()` holds every single reward.
@@ -84,8 +84,8 @@ concept piecewise_value = bounded_value<Value> &&
     value.sample(queries, progress);
 };
 
-/// Fails to compile with one readable sentence if `Value` is not an action_value, or nearly says more.
-/// Returns true: what is wrong has been said.
+/// Fails to compile with one readable sentence if `Value` is not an action_value, or nearly says
+/// more. Returns true: what is wrong has been said.
 template <class Value>
 constexpr bool explain_action_value() {
     if constexpr (!action_value<Value>)

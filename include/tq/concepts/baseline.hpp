@@ -33,8 +33,8 @@ concept completer = requires(Model& model, std::span<const rollout_request> requ
 template <class Model>
 concept baseline = policy<Model> || completer<Model>;
 
-/// Fails to compile with one readable sentence if `Model` is not a baseline. Returns true: what is wrong
-/// has been said.
+/// Fails to compile with one readable sentence if `Model` is not a baseline. Returns true: what is
+/// wrong has been said.
 template <class Model>
 constexpr bool explain_baseline() {
     if constexpr (completer<Model>)

@@ -16,7 +16,8 @@ namespace tq {
 
 /// One decision: some tokens more of one answer.
 ///
-///  1. `emitted()`: the tokens that it adds to the answer, an end token left out; none only if `ends`.
+///  1. `emitted()`: the tokens that it adds to the answer, an end token left out; none only if
+///     `ends`.
 ///  2. `ends`: the model ended the answer after them.
 ///  3. `kl`, `tilt_kl()`: its divergence from the policy, and from what is tilted, in nats.
 ///  4. `spent`: what it cost, as model_tokens; `weights`: how weighted estimates went.
@@ -35,8 +36,9 @@ concept decoding_step = requires(Step& step, const Step& decided) {
 /// A way of decoding: the token-level decoder, the block decoder, the rejection methods, yours.
 ///
 /// Requirements:
-///  1. `step_type` is a decoding_step; `next(states)` returns a vector of one for each state, in order.
-///     What it decides is a function of the state and its key, whatever else is in the batch.
+///  1. `step_type` is a decoding_step; `next(states)` returns a vector of one for each state, in
+///     order. What it decides is a function of the state and its key, whatever else is in the
+///     batch.
 ///  2. `end_tokens()` is a view of the tokens that end an answer.
 ///  3. It may throw; the object stays usable, and the same call again decides the same.
 ///

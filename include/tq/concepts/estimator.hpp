@@ -40,7 +40,8 @@ struct value_estimate {
 ///  * `weighs_endings()`: also candidates that need no rollout are weighed and estimated. Otherwise
 ///    they are worth their reward.
 ///
-/// Models: mean, importance, soft. One of your own is ten lines: examples/ladder/14_own_estimator.cpp.
+/// Models: mean, importance, soft. One of your own is ten lines:
+/// examples/ladder/14_own_estimator.cpp.
 template <class Estimator>
 concept estimator = requires(Estimator& estimator, std::span<const double> rewards,
                              std::span<const double> log_weights, reward_range range) {

@@ -2,9 +2,9 @@
 // What the explain_... functions share: one wrong type, one error, one sentence.
 //
 // An explain_...<T>() holds the static_assert with the sentence, and returns true all the same: the
-// static_assert around the call adds no second error, and however often it is asked about a type, the
-// compiler says it once. Whoever goes on with a wrong type after that would make it print more; classes
-// whose arguments are deduced go on with a stand-in (`usable_t`) instead.
+// static_assert around the call adds no second error, and however often it is asked about a type,
+// the compiler says it once. Whoever goes on with a wrong type after that would make it print more;
+// classes whose arguments are deduced go on with a stand-in (`usable_t`) instead.
 
 #include <cstddef>
 #include <span>

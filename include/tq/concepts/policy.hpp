@@ -112,8 +112,8 @@ constexpr bool explain_max_batch() {
 
 }  // namespace detail
 
-/// Fails to compile with one readable sentence if `Model` is not a policy, or has an optional member
-/// that nobody would see. Returns true: what is wrong has been said.
+/// Fails to compile with one readable sentence if `Model` is not a policy, or has an optional
+/// member that nobody would see. Returns true: what is wrong has been said.
 template <class Model>
 constexpr bool explain_policy() {
     if constexpr (policy<Model>)

@@ -85,8 +85,8 @@ constexpr bool explain_range() {
 
 }  // namespace detail
 
-/// Fails to compile with one readable sentence if `Judge` is not a reward, or has an optional member
-/// that nobody would see. Returns true: what is wrong has been said.
+/// Fails to compile with one readable sentence if `Judge` is not a reward, or has an optional
+/// member that nobody would see. Returns true: what is wrong has been said.
 template <class Judge>
 constexpr bool explain_reward() {
     if constexpr (reward<Judge>)

@@ -19,11 +19,11 @@ enum class weighting {
     pareto_smoothed,  ///< the tail of w replaced by a fitted one (PSIS); from 25 rollouts on
     /// What the authors' program computes, to be able to replay it: sum exp(log w) r / n with
     /// reference_log_weight. It never falls back. Beware: where rewards are negative it ranks
-    /// candidates the wrong way round (a larger weight makes a bad reward worse), and a shift of both
-    /// rewards changes the ranking.
+    /// candidates the wrong way round (a larger weight makes a bad reward worse), and a shift of
+    /// both rewards changes the ranking.
     reference,
-    /// Weights ignored, except that a rollout of weight 0 is left out (if others are left): the value of
-    /// the baseline itself.
+    /// Weights ignored, except that a rollout of weight 0 is left out (if others are left): the
+    /// value of the baseline itself.
     unweighted,
 };
 

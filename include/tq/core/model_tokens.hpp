@@ -5,9 +5,9 @@
 
 namespace tq {
 
-/// Model tokens: how many tokens each model had to read, every shared prefix counted once and what is
-/// remembered not at all. An engine that caches prefixes decodes no more than this, besides the prompt,
-/// which each model reads once.
+/// Model tokens: how many tokens each model had to read, every shared prefix counted once and what
+/// is remembered not at all. An engine that caches prefixes decodes no more than this, besides the
+/// prompt, which each model reads once.
 struct model_tokens {
     std::size_t policy = 0;    ///< the policy, and the anchor if that is another model
     std::size_t baseline = 0;  ///< rollouts

@@ -36,8 +36,8 @@ struct trajectory {
     bool recalled = false;  ///< it goes on where a remembered one went through
     std::size_t known = 0;  ///< how many of its tokens were remembered, not computed
 
-    /// log rho(continuation), end included (all end tokens together), under the law that it was drawn
-    /// from; NaN = unknown, or nobody asked (rollout_request::log_probability).
+    /// log rho(continuation), end included (all end tokens together), under the law that it was
+    /// drawn from; NaN = unknown, or nobody asked (rollout_request::log_probability).
     double log_probability = std::numeric_limits<double>::quiet_NaN();
 
     /// The continuation alone.
@@ -68,8 +68,8 @@ struct rollout_request {
     token_view end_tokens;        ///< reaching one of them finishes the rollout
     random_key key{};             ///< the token at position p of the sequence is drawn at index p
     std::size_t prompt_size = 0;  ///< how much of `sequence` is the prompt; some completers care
-    /// Also find trajectory::log_probability, for importance weights; false = no-op. Needs a law that
-    /// gives every token a probability: temperature > 0, top_p = 1.
+    /// Also find trajectory::log_probability, for importance weights; false = no-op. Needs a law
+    /// that gives every token a probability: temperature > 0, top_p = 1.
     bool log_probability = false;
 };
 

@@ -17,9 +17,9 @@ namespace tq {
 ///     tq::any_action_value q = tq::direct_transfer{baseline, reward};   // moved in
 ///     tq::any_action_value q{transfer};                                 // held by reference
 ///
-/// It is a bounded_value: a race drops candidates that cannot win before they are evaluated. What the
-/// type forgets is single rollouts, so none is given up half-way; a value's own type races better.
-/// A value that states no range, or no cost, has an infinite one, or 1.
+/// It is a bounded_value: a race drops candidates that cannot win before they are evaluated. What
+/// the type forgets is single rollouts, so none is given up half-way; a value's own type races
+/// better. A value that states no range, or no cost, has an infinite one, or 1.
 /// Copies share the value. As thread-safe as the value.
 class any_action_value {
 public:

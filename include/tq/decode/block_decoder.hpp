@@ -28,7 +28,8 @@ inline constexpr std::size_t whole_answer = (std::numeric_limits<std::size_t>::m
 
 /// Options of block decoding.
 struct block_options {
-    /// Strength of the tilt, in units of the reward; (0, inf]. inf = a draw of the proposer (no-op).
+    /// Strength of the tilt, in units of the reward; (0, inf]. inf = a draw of the proposer
+    /// (no-op).
     double alpha = 0.1;
 
     /// Tokens of a block, at most; [1, inf). whole_answer = one decision: best-of-n with a tilt.
@@ -90,9 +91,9 @@ struct block_step {
 ///     p(b_i) ∝ exp(Q(s, b_i) / alpha),
 ///
 /// so that the block's law tends to rho(b|s) exp(Q(s,b) / alpha) / Z as k grows: the closed form of
-/// the token-level decoder, on blocks (the proposer is the prior). Q(s, b) is the action value of the
-/// block's last token after the others: rollouts of the baseline from the end of the block. A block
-/// that ends or fills the answer is judged as it stands.
+/// the token-level decoder, on blocks (the proposer is the prior). Q(s, b) is the action value of
+/// the block's last token after the others: rollouts of the baseline from the end of the block. A
+/// block that ends or fills the answer is judged as it stands.
 ///
 /// block = 1 decides every token among k draws; block = whole_answer is best-of-k with a tilt, and
 /// with selection::argmax best-of-k itself. Blockwise decoding: Mudgal et al., arXiv 2310.17022.

@@ -25,8 +25,9 @@ namespace tq {
 ///     for (const tq::step& step : decode.generate(prompt, 64)) ...    // streams one answer
 ///     auto batch = decode.generate_all(prompts, 64);                  // many prompts together
 ///
-/// Lvalue policy and value are held by reference and must outlive the decoder; rvalues are moved in.
-/// The same seed, options and models give the same tokens, whichever prompts are decoded together.
+/// Lvalue policy and value are held by reference and must outlive the decoder; rvalues are moved
+/// in. The same seed, options and models give the same tokens, whichever prompts are decoded
+/// together.
 /// threads: one decoder per thread; it uses the models it was given. Models decoding_method.
 template <class Policy, class Value, class Anchor = std::remove_reference_t<Policy>>
 class decoder : public generates<decoder<Policy, Value, Anchor>> {
@@ -44,13 +45,14 @@ public:
                   std::move(options)},
           end_tokens_{chosen_end_tokens(this->options().end_tokens, scorer_.policy())} {}
 
-    /// Algorithm 1 of arXiv 2405.20495: one token for each state. The paper's naive form, which gives
-    /// the same tokens, is examples/ladder/00_algorithm.cpp.
+    /// Algorithm 1 of arXiv 2405.20495: one token for each state. The paper's naive form, which
+    /// gives the same tokens, is examples/ladder/00_algorithm.cpp.
     [[nodiscard]] std::vector<step> next(std::span<const decode_state> states) {
-        // Candidates: the top_k likeliest tokens of the prior (all that can win, if the race is wide).
+        // Candidates: the top_k likeliest tokens of the prior (all that can win, if the race is
+        // wide).
         std::vector<tilted_distribution> found = scorer_.propose(states, reach());
-        // Q(s, z): the baseline finishes every answer s + z and the reward judges it, in a race that
-        // drops who cannot win; exhaustive drops nobody.
+        // Q(s, z): the baseline finishes every answer s + z and the reward judges it, in a race
+        // that drops who cannot win; exhaustive drops nobody.
         const std::vector<race_outcome> raced =
             run_race(scorer_.value(), options(), mode(), states, found);
         std::vector<step> steps;
@@ -66,7 +68,8 @@ public:
         return steps;
     }
 
-    /// What, as far as has been decoded, saves nothing or changes nothing, in words; empty = nothing.
+    /// What, as far as has been decoded, saves nothing or changes nothing, in words; empty =
+    /// nothing.
     [[nodiscard]] std::vector<std::string> notes() const {
         std::vector<std::string> result;
         if (races_unbounded_)
@@ -93,8 +96,8 @@ private:
         return options().alpha_rule ? race_mode::exhaustive : options().race;
     }
 
-    /// How far apart two candidates' Q / alpha can be, if the race is over the whole vocabulary; inf
-    /// if it is over the top_k likeliest tokens.
+    /// How far apart two candidates' Q / alpha can be, if the race is over the whole vocabulary;
+    /// inf if it is over the top_k likeliest tokens.
     [[nodiscard]] double reach() {
         constexpr double narrow = std::numeric_limits<double>::infinity();
         const reward_range range = value_range(scorer_.value());

@@ -33,7 +33,8 @@ inline void check_prompt(token_view prompt, std::size_t vocab_size, const std::s
                      token, "in [0, " + std::to_string(vocab_size) + ")");
 }
 
-/// The answers of a batch of prompts while they are decoded together. Prompts may come and go while it
+/// The answers of a batch of prompts while they are decoded together. Prompts may come and go while
+/// it
 /// runs: add() and cancel() between two advance().
 ///
 /// Nothing is lost on an error: if advance() throws, every answer is as it was before the call, and
@@ -53,8 +54,8 @@ public:
     }
 
     /// One more answer; returns its index, the number of add() before. The answer goes on from
-    /// request.sequence, of which prompt_size tokens are the prompt (0 = all); its random numbers are
-    /// those of request.key; it ends at request.end_tokens, or the decoder's if that is empty.
+    /// request.sequence, of which prompt_size tokens are the prompt (0 = all); its random numbers
+    /// are those of request.key; it ends at request.end_tokens, or the decoder's if that is empty.
     /// Prompts are not checked here: see generates::generate_all.
     std::size_t add(const rollout_request& request) {
         answers_.push_back(
@@ -184,9 +185,9 @@ private:
     std::vector<step_type> steps_;  // of the last advance()
 };
 
-/// Gives a decoding_method its generate and generate_all, by inheriting from generates<itself>. It has,
-/// besides, `vocab_size()` and `options().seed`. A generation refers to its decoder, so a temporary one
-/// has none.
+/// Gives a decoding_method its generate and generate_all, by inheriting from generates<itself>. It
+/// has, besides, `vocab_size()` and `options().seed`. A generation refers to its decoder, so a
+/// temporary one has none.
 template <class Decoder>
 class generates {
 public:

@@ -5,16 +5,16 @@
 //
 //     score(z) = base(z) + Q(z) / alpha,   base(z) = log prior(z) + g(z)
 //
-// with Gumbel noise g fixed per step and token (zero when the mode is wanted). Q(z) is the mean of n
-// fixed pieces (rollouts; one, if the value comes whole), so with pieces in [lo, hi], m of them known
-// and their sum S,
+// with Gumbel noise g fixed per step and token (zero when the mode is wanted). Q(z) is the mean of
+// n fixed pieces (rollouts; one, if the value comes whole), so with pieces in [lo, hi], m of them
+// known and their sum S,
 //
 //     (S + (n - m) lo) / n  <=  Q(z)  <=  (S + (n - m) hi) / n.
 //
 // A candidate whose upper bound is below another's lower bound cannot win: it is dropped with no
-// rollout more, even in the middle of one, and the token is provably the one that all rollouts would
-// have given (race_mode::exact). Exhaustive drops nobody; confident and a budget trade the proof for a
-// stated error or cost.
+// rollout more, even in the middle of one, and the token is provably the one that all rollouts
+// would have given (race_mode::exact). Exhaustive drops nobody; confident and a budget trade the
+// proof for a stated error or cost.
 
 #include <algorithm>
 #include <bit>
@@ -111,8 +111,8 @@ public:
         return round;
     }
 
-    /// Only the exact race draws conclusions in the middle of a round: rollouts that end early are no
-    /// fair sample.
+    /// Only the exact race draws conclusions in the middle of a round: rollouts that end early are
+    /// no fair sample.
     [[nodiscard]] bool foresees() const noexcept {
         return report_.mode == race_mode::exact && !report_.halved && is_finite(range_);
     }

@@ -36,20 +36,20 @@ private:
 
 }  // namespace detail
 
-/// Tilts rows of logits in place, so that their softmax is the tilted distribution: a callable for any
-/// engine that lets its users change logits before it samples.
+/// Tilts rows of logits in place, so that their softmax is the tilted distribution: a callable for
+/// any engine that lets its users change logits before it samples.
 ///
 ///     tq::logits_processor steer{q, {.alpha = 0.1, .top_k = 8}};       // q: any action value
 ///     steer(logits, {.sequence = ids, .prompt_size = n, .tokens_left = 32, .end_tokens = eos});
 ///
-/// The candidates are the top_k largest logits; the others are forbidden (-inf). `sequence` is prompt and answer so far; `tokens_left` is
-/// how long the answer may still get: look-ahead must end where the answer will. Several rows together
-/// share the model calls of their look-ahead. Where the engine lets tq pick the token as well, pick()
-/// can race and saves most of the rollouts.
+/// The candidates are the top_k largest logits; the others are forbidden (-inf). `sequence` is
+/// prompt and answer so far; `tokens_left` is how long the answer may still get: look-ahead must
+/// end where the answer will. Several rows together share the model calls of their look-ahead.
+/// Where the engine lets tq pick the token as well, pick() can race and saves most of the rollouts.
 ///
-/// A row with NaN, or without a finite logit, throws backend_error; whatever the value throws passes
-/// through; rows are then as they were. Values: an lvalue is held by reference and must outlive the
-/// processor, an rvalue is moved in. One per thread.
+/// A row with NaN, or without a finite logit, throws backend_error; whatever the value throws
+/// passes through; rows are then as they were. Values: an lvalue is held by reference and must
+/// outlive the processor, an rvalue is moved in. One per thread.
 template <class Value>
 class logits_processor {
 public:
@@ -58,8 +58,8 @@ public:
         : given_{std::make_unique<detail::given_logits>()},
           decoder_{*given_, std::forward<Value>(value), std::move(options)} {}
 
-    /// Logits need the Q of every candidate: nobody is dropped. Throws invalid_option if the options ask
-    /// for a confident race or a budget.
+    /// Logits need the Q of every candidate: nobody is dropped. Throws invalid_option if the
+    /// options ask for a confident race or a budget.
     void operator()(std::span<float> logits, const decode_state& state) {
         (*this)(std::span{&logits, 1}, std::span{&state, 1});
     }

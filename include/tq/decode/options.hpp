@@ -56,24 +56,24 @@ inline constexpr std::size_t whole_vocabulary = (std::numeric_limits<std::size_t
 
 /// Options of the scorer (alpha, top_k, temperature) and of the decoder (the rest).
 struct decode_options {
-    /// Strength of the tilt, in units of the reward; (0, inf]. Small = follow the reward; inf = no tilt
-    /// (no-op): draws of the prior, cut to top_k. Only with top_k = whole_vocabulary and the policy as
-    /// prior is that the frozen model itself.
+    /// Strength of the tilt, in units of the reward; (0, inf]. Small = follow the reward; inf = no
+    /// tilt (no-op): draws of the prior, cut to top_k. Only with top_k = whole_vocabulary and the
+    /// policy as prior is that the frozen model itself.
     ///
-    /// alpha is the temperature of the reward in prior(z) exp(Q(z) / alpha): only Q / alpha matters, so
-    /// doubling alpha and the reward changes nothing. The spread of a state's Q over alpha is the range
-    /// of logits that the tilt adds, w = (max Q - min Q) / alpha: below 1 it hardly moves the prior,
-    /// above 10 the best Q takes all. The divergence that a draw costs is at most w^2 / 8 nats a step
-    /// (Hoeffding's lemma), and at most w. So choose it as a fraction of Q's spread *between the
-    /// candidates of a state*, which is smaller than that of the rewards. decode/budget.hpp finds the
-    /// alpha of a given divergence.
+    /// alpha is the temperature of the reward in prior(z) exp(Q(z) / alpha): only Q / alpha
+    /// matters, so doubling alpha and the reward changes nothing. The spread of a state's Q over
+    /// alpha is the range of logits that the tilt adds, w = (max Q - min Q) / alpha: below 1 it
+    /// hardly moves the prior, above 10 the best Q takes all. The divergence that a draw costs is
+    /// at most w^2 / 8 nats a step (Hoeffding's lemma), and at most w. So choose it as a fraction
+    /// of Q's spread *between the candidates of a state*, which is smaller than that of the
+    /// rewards. decode/budget.hpp finds the alpha of a given divergence.
     double alpha = 0.1;
 
-    /// Chooses alpha for each state, in (0, inf], once the candidates' Q are known (log_p, log_z and the
-    /// divergences are not yet there); tilted_distribution::alpha says what was chosen. Empty = `alpha`
-    /// (no-op). It needs every Q: an exact race then drops nobody, and the others are refused.
-    /// It must be a function of its arguments. Ready-made: kl_per_step and kl_per_answer in
-    /// decode/budget.hpp.
+    /// Chooses alpha for each state, in (0, inf], once the candidates' Q are known (log_p, log_z
+    /// and the divergences are not yet there); tilted_distribution::alpha says what was chosen.
+    /// Empty = `alpha` (no-op). It needs every Q: an exact race then drops nobody, and the others
+    /// are refused. It must be a function of its arguments. Ready-made: kl_per_step and
+    /// kl_per_answer in decode/budget.hpp.
     std::function<double(const tilted_distribution&, const decode_state&)> alpha_rule = {};
 
     /// Candidates per step, the most likely ones of the anchor; [1, inf), cut to the vocabulary.
@@ -91,18 +91,20 @@ struct decode_options {
     /// distribution is wanted: a race leaves it open where it dropped somebody.
     race_mode race = race_mode::exact;
 
-    /// In a race: candidates are all tokens that can win, wherever they are in the vocabulary, if at
-    /// most top_k can; only else the top_k likeliest. Costs no rollouts more. false = no-op.
+    /// In a race: candidates are all tokens that can win, wherever they are in the vocabulary, if
+    /// at most top_k can; only else the top_k likeliest. Costs no rollouts more. false = no-op.
     bool widen = false;
 
-    /// Of race_mode::confident: the probability, per step, that the best candidate is dropped; (0, 1).
+    /// Of race_mode::confident: the probability, per step, that the best candidate is dropped; (0,
+    /// 1).
     double race_error = 0.05;
 
     /// Model tokens that look-ahead may cost per emitted token, on average over an answer of full
     /// length; what one step leaves over, later ones may use. (0, inf]; inf = no limit (no-op). One
-    /// rollout of L tokens takes 1 + 2 L at most: baseline and reward read it. The candidates that can
-    /// win are rolled out as far as it goes, the best prospects first; where not all their rollouts are
-    /// affordable the worse half leaves after each round (Karnin, Koren and Somekh, ICML 2013).
+    /// rollout of L tokens takes 1 + 2 L at most: baseline and reward read it. The candidates that
+    /// can win are rolled out as far as it goes, the best prospects first; where not all their
+    /// rollouts are affordable the worse half leaves after each round (Karnin, Koren and Somekh,
+    /// ICML 2013).
     double token_budget = std::numeric_limits<double>::infinity();
 
     /// How early the budget may be used: after a share x of the answer at most a share

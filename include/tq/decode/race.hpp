@@ -24,7 +24,8 @@ struct race_run {
     contender* runner;
 };
 
-/// Asks for the pieces of a round one by one; contenders that fall behind in the middle are given up.
+/// Asks for the pieces of a round one by one; contenders that fall behind in the middle are given
+/// up.
 template <piecewise_value Value>
 void ask(Value& value, std::span<const decode_state> states, std::vector<race_lane>& lanes,
          std::span<const race_run> runs, std::span<const std::size_t> counts,
@@ -116,9 +117,9 @@ struct race_outcome {
     race_report report = {};  ///< how it went
 };
 
-/// Races the candidates of many states at once; race_mode::exhaustive drops nobody. A round of every
-/// state shares one call of the value. Fills q, q_error, rollouts and spent of what was evaluated.
-/// Throws backend_error if a Q is NaN, and whatever the value throws.
+/// Races the candidates of many states at once; race_mode::exhaustive drops nobody. A round of
+/// every state shares one call of the value. Fills q, q_error, rollouts and spent of what was
+/// evaluated. Throws backend_error if a Q is NaN, and whatever the value throws.
 template <action_value Value>
 [[nodiscard]] std::vector<race_outcome> run_race(Value& value, const decode_options& options,
                                                  race_mode mode,

@@ -51,8 +51,8 @@ public:
         refuse_what_the_value_cannot();
     }
 
-    /// The same with the prior taken from `anchor` (the policy itself will do). Throws invalid_option
-    /// if its vocabulary is of another size than the policy's.
+    /// The same with the prior taken from `anchor` (the policy itself will do). Throws
+    /// invalid_option if its vocabulary is of another size than the policy's.
     scorer(Policy&& policy, Value&& value, Anchor& anchor, decode_options options = {})
         : scorer{std::forward<Policy>(policy), std::forward<Value>(value), std::move(options)} {
         check_option(vocab_size_of(anchor) == vocab_size_of(policy_), "scorer", "anchor vocabulary",
@@ -73,12 +73,12 @@ public:
         return result;
     }
 
-    /// The first half of score: candidates and their log-probabilities, Q still unknown (NaN). They are
-    /// the top_k likeliest tokens of the prior.
+    /// The first half of score: candidates and their log-probabilities, Q still unknown (NaN). They
+    /// are the top_k likeliest tokens of the prior.
     ///
-    /// For a race that is won by the largest log prior(z) + noise(z) + Q(z) / alpha, where all Q / alpha
-    /// lie within a finite `reach` of each other, they are the tokens that can win, of the whole
-    /// vocabulary, if at most top_k can.
+    /// For a race that is won by the largest log prior(z) + noise(z) + Q(z) / alpha, where all Q /
+    /// alpha lie within a finite `reach` of each other, they are the tokens that can win, of the
+    /// whole vocabulary, if at most top_k can.
     [[nodiscard]] std::vector<tilted_distribution> propose(
         std::span<const decode_state> states,
         double reach = std::numeric_limits<double>::infinity()) {
@@ -119,8 +119,8 @@ public:
         }
         distribution.log_z =
             tilt(distribution.log_prior, distribution.q, distribution.alpha, distribution.log_p);
-        // It cannot be negative: the mass on the candidates is at most 1. Float logits can leave some
-        // 1e-8 below.
+        // It cannot be negative: the mass on the candidates is at most 1. Float logits can leave
+        // some 1e-8 below.
         const auto divergence = [&](const std::vector<double>& from) {
             const double kl = kl_divergence(distribution.log_p, from);
             return kl < 0 ? 0.0 : kl;

@@ -13,7 +13,8 @@
 
 namespace tq {
 
-/// The noise that turns an argmax into a draw: standard Gumbel for each token; nothing for the mode.
+/// The noise that turns an argmax into a draw: standard Gumbel for each token; nothing for the
+/// mode.
 class selection_noise {
 public:
     /// Noise for one decision; none for argmax.
@@ -31,8 +32,8 @@ private:
     std::optional<gumbel_field> field_;
 };
 
-/// Index of the picked entry; there must be one. `label(i)` is the token that entry i's noise belongs
-/// to. Ties go to the entry that comes first.
+/// Index of the picked entry; there must be one. `label(i)` is the token that entry i's noise
+/// belongs to. Ties go to the entry that comes first.
 template <class Label>
 [[nodiscard]] std::size_t select(std::span<const double> log_p, Label label, tq::selection rule,
                                  random_key key) noexcept {

@@ -19,8 +19,8 @@ namespace tq {
 
 /// The closed form at one state: p(z|s) ∝ prior(z|s) exp(Q(s,z) / alpha) over the candidates.
 /// Candidates are in descending order of the prior. All logarithms are natural.
-/// A race that did not do all rollouts leaves the distribution open: q is NaN for candidates that were
-/// dropped before any rollout, and log_p, log_z, kl and kl_prior are NaN.
+/// A race that did not do all rollouts leaves the distribution open: q is NaN for candidates that
+/// were dropped before any rollout, and log_p, log_z, kl and kl_prior are NaN.
 struct tilted_distribution {
     std::vector<token_id> tokens;       ///< [n] candidates
     std::vector<double> log_prior;      ///< [n] log-probability under the anchor that is tilted
@@ -77,8 +77,8 @@ struct step {
     std::size_t prompt = 0;    ///< which prompt it belongs to, where several are decoded together
     bool ends = false;         ///< an end token: it closes the answer and is not part of it
     /// Divergence of this decision from the policy, in nats: that of the distribution when
-    /// sampling (NaN if a race left it open), -log pi(token) when taking the argmax. The sum over an
-    /// answer is the exact divergence along its path.
+    /// sampling (NaN if a race left it open), -log pi(token) when taking the argmax. The sum over
+    /// an answer is the exact divergence along its path.
     double kl = 0;
     model_tokens spent;      ///< what it cost
     weight_summary weights;  ///< how many estimates rest on importance weights, and how many failed

@@ -31,8 +31,8 @@ concept sentence_embedder = requires(Embedder& embedder, std::span<const std::st
 ///
 /// ARGS (arXiv 2402.01694) and TQ* (arXiv 2405.20495) compute it with SimCSE; figures of different
 /// embedders do not compare. An answer of nothing but white space has none: NaN.
-/// shapes: prompts, answers [n]. Throws invalid_option if they differ, backend_error if the embedder returns
-///         another number of vectors.
+/// shapes: prompts, answers [n]. Throws invalid_option if they differ, backend_error if the
+///         embedder returns another number of vectors.
 template <sentence_embedder Embedder>
 [[nodiscard]] std::vector<double> coherence(Embedder& embedder,
                                             std::span<const std::string> prompts,

@@ -44,16 +44,16 @@ struct ngram_count {
 
 /// The product over n = 2, 3, 4 of 1 - rep_n: 1 if nothing repeats.
 /// Tokens may be those of a model or numbers of words; say which, the figures differ.
-/// Source: Su et al., "A contrastive framework for neural text generation", NeurIPS 2022, as used by ARGS
-/// (arXiv 2402.01694) and TQ* (arXiv 2405.20495).
+/// Source: Su et al., "A contrastive framework for neural text generation", NeurIPS 2022, as used
+/// by ARGS (arXiv 2402.01694) and TQ* (arXiv 2405.20495).
 [[nodiscard]] inline double diversity(token_view text) {
     double product = 1;
     for (const std::size_t n : {2U, 3U, 4U}) product *= 1 - repetition(text, n);
     return product;
 }
 
-/// distinct-n: different n-grams over n-grams of all texts together; NaN if there is none. It falls as
-/// texts grow longer or more, so compare equal amounts only.
+/// distinct-n: different n-grams over n-grams of all texts together; NaN if there is none. It falls
+/// as texts grow longer or more, so compare equal amounts only.
 /// Source: Li et al., "A diversity-promoting objective function", NAACL 2016. n >= 1.
 [[nodiscard]] inline double distinct(std::span<const token_view> texts, std::size_t n) {
     const detail::ngram_count count = detail::count_ngrams(texts, n);

@@ -44,8 +44,8 @@ struct win_rates {
     [[nodiscard]] double win_tie() const noexcept { return win + tie; }
 };
 
-/// Compares judged answers prompt by prompt; values within `margin` of each other are ties. Judge with a
-/// reward that no method has decoded with.
+/// Compares judged answers prompt by prompt; values within `margin` of each other are ties. Judge
+/// with a reward that no method has decoded with.
 /// shapes: a, b [n], n >= 1. range: margin >= 0. Throws invalid_option otherwise.
 [[nodiscard]] inline win_rates compare_wins(std::span<const double> a, std::span<const double> b,
                                             double margin = 0) {
@@ -59,12 +59,13 @@ struct win_rates {
     return rates;
 }
 
-/// Percentile bootstrap of a paired difference: an interval for the mean of a[i] - b[i] over prompts
-/// like these, which makes no assumption about its distribution. With fewer than some 20 prompts it is
-/// too narrow.
+/// Percentile bootstrap of a paired difference: an interval for the mean of a[i] - b[i] over
+/// prompts like these, which makes no assumption about its distribution. With fewer than some 20
+/// prompts it is too narrow.
 ///
 /// Source: Efron, "Bootstrap methods: another look at the jackknife", 1979.
-/// shapes: a, b [n], n >= 1. range: confidence in (0, 1), resamples >= 100. Throws invalid_option otherwise.
+/// shapes: a, b [n], n >= 1. range: confidence in (0, 1), resamples >= 100. Throws invalid_option
+///         otherwise.
 /// cost:   O(n resamples). The same key gives the same interval.
 [[nodiscard]] inline mean_interval bootstrap_paired(std::span<const double> a,
                                                     std::span<const double> b, random_key key,

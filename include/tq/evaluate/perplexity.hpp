@@ -12,9 +12,9 @@
 
 namespace tq {
 
-/// exp(-mean log pi(token | everything before)) over the tokens of each answer: how many equally likely
-/// tokens the model hesitated between. The end token is not counted; an answer of no tokens has none: NaN;
-/// inf if the model forbids a token.
+/// exp(-mean log pi(token | everything before)) over the tokens of each answer: how many equally
+/// likely tokens the model hesitated between. The end token is not counted; an answer of no tokens
+/// has none: NaN; inf if the model forbids a token.
 ///
 /// shapes: answers [n]; returns [n]
 /// errors: backend_error for rows that hold NaN or forbid every token; what the model throws

@@ -23,8 +23,8 @@ struct shrunk_values {
 
 namespace detail {
 
-/// Orthonormal columns, [columns][n], that span the constant and the covariates, at the entries that
-/// are used; 0 at the others. Columns that depend on earlier ones are left out.
+/// Orthonormal columns, [columns][n], that span the constant and the covariates, at the entries
+/// that are used; 0 at the others. Columns that depend on earlier ones are left out.
 [[nodiscard]] inline std::vector<std::vector<double>> regression_basis(
     const std::vector<bool>& used, std::span<const std::span<const double>> covariates) {
     const std::size_t n = used.size();
@@ -67,37 +67,42 @@ namespace detail {
 
 }  // namespace detail
 
-/// Empirical-Bayes shrinkage of a state's Q values. Each mean of m rollouts is taken as a normal draw
-/// around a true Q, and the true Q as normal around a fit: their mean, or a linear regression on
-/// covariates that are known of every candidate (log prior, the reward of the prefix, a greedy rollout).
+/// Empirical-Bayes shrinkage of a state's Q values. Each mean of m rollouts is taken as a normal
+/// draw around a true Q, and the true Q as normal around a fit: their mean, or a linear regression
+/// on covariates that are known of every candidate (log prior, the reward of the prefix, a greedy
+/// rollout).
 ///
 ///     Qhat_i ~ N(Q_i, v_i),   v_i = s^2 / m_i;        Q_i ~ N(fit_i, tau^2)
 ///     posterior mean = Qhat_i - b_i (Qhat_i - fit_i),   b_i = v_i / (v_i + tau^2)
 ///
-/// s^2 is pooled over the candidates: two rollouts of one tell nothing, of eight something. The fit is
-/// by least squares, and tau^2 by the method of moments, which is unbiased before it is cut at 0:
+/// s^2 is pooled over the candidates: two rollouts of one tell nothing, of eight something. The fit
+/// is by least squares, and tau^2 by the method of moments, which is unbiased before it is cut at
+/// 0:
 ///
-///     tau^2 = max(0, [sum_i residual_i^2 - sum_i v_i (1 - h_ii)] / (n - columns)),   h = hat matrix
+///     tau^2 = max(0, [sum_i residual_i^2 - sum_i v_i (1 - h_ii)] / (n - columns)),   h = hat
+///     matrix
 ///
-/// What it does to the tilt. Where all v_i are alike, b is one number, so that the tilt by exp(q / alpha)
-/// is that of the raw values at the larger alpha / (1 - b) (with covariates: of the part that they do
-/// not explain): the noise in Q no longer passes for reward. The closed form maximises
-/// E_p[Q] - alpha KL(p || prior), which is linear in Q: of all tilts that by the posterior mean is the
-/// best on average, if the model above is right.
-/// It is no cure for noise: an argmax among candidates with the same b and the same prior is unchanged.
+/// What it does to the tilt. Where all v_i are alike, b is one number, so that the tilt by exp(q /
+/// alpha) is that of the raw values at the larger alpha / (1 - b) (with covariates: of the part
+/// that they do not explain): the noise in Q no longer passes for reward. The closed form maximises
+/// E_p[Q] - alpha KL(p || prior), which is linear in Q: of all tilts that by the posterior mean is
+/// the best on average, if the model above is right.
+/// It is no cure for noise: an argmax among candidates with the same b and the same prior is
+/// unchanged.
 ///
-/// Source: Morris, JASA 1983 (the mean); Fay and Herriot, JASA 1979 (the regression); tau^2: Prasad and
-/// Rao, JASA 1990.
+/// Source: Morris, JASA 1983 (the mean); Fay and Herriot, JASA 1979 (the regression); tau^2: Prasad
+/// and Rao, JASA 1990.
 ///
 /// shapes:  q, error, rollouts [n]; covariates [columns][n], finite
-/// edges:   error 0 with 0 rollouts (an answer judged as it stands): exact, v = 0: kept, and counted in
-///          the fit. error 0 with more than one rollout: rewards that happened to be equal; noisy as the
-///          others. Error unknown (NaN) with rollouts: v = s^2 / m. Error unknown without rollouts, or q
-///          not finite: left out and kept as it is. A covariate that is constant or depends on earlier
-///          ones is ignored.
-/// no-op:   if no candidate has two rollouts (s^2 unknown: between and within are NaN), if s^2 = 0, or
-///          if fewer than columns + 4 candidates are left to fit, the constant being no column: with so
-///          few the raw values are better
+/// edges:   error 0 with 0 rollouts (an answer judged as it stands): exact, v = 0: kept, and
+///          counted in the fit. error 0 with more than one rollout: rewards that happened to be equal;
+///          noisy as the others. Error unknown (NaN) with rollouts: v = s^2 / m. Error unknown without rollouts,
+///          or q not finite: left out and kept as it is. A covariate that is constant or depends on
+///          earlier ones is ignored.
+/// no-op:   if no candidate has two rollouts (s^2 unknown: between and within are NaN), if s^2 = 0,
+/// or
+///          if fewer than columns + 4 candidates are left to fit, the constant being no column:
+///          with so few the raw values are better
 /// returns: the posterior errors count the noise of the fit, not that of s^2 and tau^2
 /// cost:    O(n columns^2 + n^2); allocates. Thread-safe.
 [[nodiscard]] inline shrunk_values shrink(

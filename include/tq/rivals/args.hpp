@@ -5,9 +5,9 @@
 
 namespace tq {
 
-/// The action value of ARGS: Q(s, z) = r(x, [y, z]), the reward of the unfinished answer, without any
-/// look-ahead. Its decoder scores a candidate with log pi(z|s) + w r(x, [y, z]), which is the tilt at
-/// alpha = 1 / w:
+/// The action value of ARGS: Q(s, z) = r(x, [y, z]), the reward of the unfinished answer, without
+/// any look-ahead. Its decoder scores a candidate with log pi(z|s) + w r(x, [y, z]), which is the
+/// tilt at alpha = 1 / w:
 ///
 ///     tq::direct_transfer q = tq::args_value(policy, reward);
 ///     tq::decoder greedy{policy, q, {.alpha = 1 / w, .select = tq::selection::argmax}};

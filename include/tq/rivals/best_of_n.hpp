@@ -18,16 +18,16 @@ struct best_of_n_options {
     token_list end_tokens = {};  ///< empty = those that the proposer states
 };
 
-/// Draws n answers from `proposer` (the policy, or an aligned baseline) and keeps the one that `judge`
-/// likes most: a block decoder whose one block is the answer.
+/// Draws n answers from `proposer` (the policy, or an aligned baseline) and keeps the one that
+/// `judge` likes most: a block decoder whose one block is the answer.
 ///
 /// Model tokens per emitted token: 2 n (proposer and reward read every answer).
-/// Divergence from the proposer: at most log n - (n - 1) / n nats (Beirami et al., arXiv 2401.01879); its
-/// steps state the looser log n.
+/// Divergence from the proposer: at most log n - (n - 1) / n nats (Beirami et al., arXiv
+/// 2401.01879); its steps state the looser log n.
 /// Source: Stiennon et al., arXiv 2009.01325; Nakano et al., arXiv 2112.09332.
 ///
-/// Proposer and judge are held by reference and must outlive it. Throws invalid_option for n = 0 and for
-/// several greedy answers.
+/// Proposer and judge are held by reference and must outlive it. Throws invalid_option for n = 0
+/// and for several greedy answers.
 template <class Proposer, class Judge>
 [[nodiscard]] block_decoder<Proposer&, direct_transfer<Proposer&, Judge&>> best_of_n(
     Proposer& proposer, Judge& judge, const best_of_n_options& options = {}) {

@@ -6,9 +6,9 @@
 
 namespace tq {
 
-/// The action value of controlled decoding (CD): Q^pi(s, z), the expected reward of the answers that the
-/// *frozen policy* would finish. Mudgal et al. train a prefix scorer for it; here, as in the paper's
-/// comparison (its CD), it is estimated by the policy's own rollouts.
+/// The action value of controlled decoding (CD): Q^pi(s, z), the expected reward of the answers
+/// that the *frozen policy* would finish. Mudgal et al. train a prefix scorer for it; here, as in
+/// the paper's comparison (its CD), it is estimated by the policy's own rollouts.
 ///
 ///     tq::direct_transfer q = tq::controlled_decoding_value(policy, reward, {.rollouts = 1});
 ///     tq::decoder decode{policy, q, {.alpha = 0.1}};
@@ -22,8 +22,9 @@ template <class Policy, class Judge>
     return {policy, judge, options};
 }
 
-/// Blockwise controlled decoding: of `candidates` blocks of the policy the one with the largest Q^pi,
-/// estimated by the policy's rollouts from its end (`rollouts.horizon` 0: by the reward of what is there).
+/// Blockwise controlled decoding: of `candidates` blocks of the policy the one with the largest
+/// Q^pi, estimated by the policy's rollouts from its end (`rollouts.horizon` 0: by the reward of
+/// what is there).
 ///
 /// Model tokens per emitted token: up to 2 candidates * (1 + rollouts * horizon / block).
 /// Source: as above, section 3.2. Both are held by reference and must outlive it.

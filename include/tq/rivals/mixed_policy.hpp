@@ -18,16 +18,16 @@ namespace tq {
 ///
 ///     pi(z|s) ∝ pi_base(z|s)^(1 - weight) pi_aligned(z|s)^weight
 ///
-/// If `aligned` is the optimum of E[r] - beta KL(. || base), the token-level mixture approximates that of
-/// beta / weight: weight > 1 aligns more than training did, 0 is the base, 1 the aligned model.
-/// It needs no reward and no rollout.
+/// If `aligned` is the optimum of E[r] - beta KL(. || base), the token-level mixture approximates
+/// that of beta / weight: weight > 1 aligns more than training did, 0 is the base, 1 the aligned
+/// model. It needs no reward and no rollout.
 ///
 /// Model tokens per emitted token: 2, one of each model.
-/// Source: Liu et al., "Decoding-time realignment of language models" (DeRa), ICML 2024, arXiv 2402.02992;
-/// proxy tuning: Liu et al., arXiv 2401.08565.
+/// Source: Liu et al., "Decoding-time realignment of language models" (DeRa), ICML 2024, arXiv
+/// 2402.02992; proxy tuning: Liu et al., arXiv 2401.08565.
 ///
-/// edges: weight 0 and 1 give that model's own row; otherwise a token that either model forbids (-inf) is
-///        forbidden; NaN stays NaN
+/// edges: weight 0 and 1 give that model's own row; otherwise a token that either model forbids
+///        (-inf) is forbidden; NaN stays NaN
 /// Lvalue models are held by reference and must outlive it; rvalues are moved in. Not thread-safe.
 template <class Base, class Aligned>
 class mixed_policy {
@@ -57,7 +57,8 @@ public:
     [[nodiscard]] std::span<const logits_view> next_logits(std::span<const token_view> sequences) {
         if (weight_ == 0) return logits_of(base_, sequences);
         if (weight_ == 1) return logits_of(aligned_, sequences);
-        // The base's rows are copied first: both may be one object, whose next call ends their life.
+        // The base's rows are copied first: both may be one object, whose next call ends their
+        // life.
         const std::span<const logits_view> base = logits_of(base_, sequences);
         mixed_.resize(sequences.size());
         for (std::size_t i = 0; i < base.size(); ++i)

@@ -47,17 +47,20 @@ inline void validate(const segment_rejection_options& options, std::string_view 
                  options.attempts, "1 when the proposal is greedy (temperature 0): all are alike");
 }
 
-/// Draws one segment after another; a segment that ends t tokens into an answer of T at most is accepted
-/// with probability
+/// Draws one segment after another; a segment that ends t tokens into an answer of T at most is
+/// accepted with probability
 ///
-///     min(1, exp((r(x, [y, segment]) - tau(t)) / softness)),   tau(t) = start + (target - start) t / T
+///     min(1, exp((r(x, [y, segment]) - tau(t)) / softness)),   tau(t) = start + (target - start) t
+///     / T
 ///
-/// and drawn again otherwise. Cascade reward sampling (CARDS) ends segments where the policy is uncertain;
-/// here they have a fixed length.
+/// and drawn again otherwise. Cascade reward sampling (CARDS) ends segments where the policy is
+/// uncertain; here they have a fixed length.
 ///
-/// Model tokens per emitted token: 2 x draws per segment, at most 2 attempts; the easier the target the
-/// fewer. Its steps state the divergence from the proposer as log(draws), a bound for the best of them.
-/// Source: Li et al., "Cascade reward sampling for efficient decoding-time alignment", arXiv 2406.16306.
+/// Model tokens per emitted token: 2 x draws per segment, at most 2 attempts; the easier the target
+/// the fewer. Its steps state the divergence from the proposer as log(draws), a bound for the best
+/// of them.
+/// Source: Li et al., "Cascade reward sampling for efficient decoding-time alignment", arXiv
+/// 2406.16306.
 ///
 /// Lvalues are held by reference and must outlive the object, rvalues are moved in.
 /// threads: one object per thread; it uses the models it was given. Models decoding_method.

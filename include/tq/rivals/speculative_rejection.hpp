@@ -46,16 +46,19 @@ inline void validate(const speculative_rejection_options& options, std::string_v
                  "1 when the proposal is greedy (temperature 0): all are alike");
 }
 
-/// Begins `candidates` answers and looks at their rewards every `block` tokens; the worst are given up,
-/// the rest goes on. Of those that are left in the end the best is the answer; it comes as one step.
+/// Begins `candidates` answers and looks at their rewards every `block` tokens; the worst are given
+/// up, the rest goes on. Of those that are left in the end the best is the answer; it comes as one
+/// step.
 ///
-/// The original rejects by the quantile of the partial rewards when the GPU's memory is full; here it is
-/// every `block` tokens. Answers that have ended stay in the comparison.
+/// The original rejects by the quantile of the partial rewards when the GPU's memory is full; here
+/// it is every `block` tokens. Answers that have ended stay in the comparison.
 ///
 /// Model tokens per emitted token: at most 2 candidates (proposer and reward read every answer); by
-/// default 32 tokens cost (16 + 8 + 4 + 2) / 64 of what best-of-16 costs, about half. Divergence from the
+/// default 32 tokens cost (16 + 8 + 4 + 2) / 64 of what best-of-16 costs, about half. Divergence
+/// from the
 /// proposer: at most log(candidates), which its step states.
-/// Source: Sun et al., "Fast best-of-N decoding via speculative rejection", NeurIPS 2024, arXiv 2410.20290.
+/// Source: Sun et al., "Fast best-of-N decoding via speculative rejection", NeurIPS 2024, arXiv
+/// 2410.20290.
 ///
 /// Lvalues are held by reference and must outlive the object, rvalues are moved in.
 /// threads: one object per thread; it uses the models it was given. Models decoding_method.

@@ -70,11 +70,11 @@ struct no_observer {
 
 /// Continues many sequences together.
 ///
-/// At most `in_flight` rollouts are in flight; each model call advances all of them by one token, and as
-/// soon as one ends (end token, limit, or nobody wants it any more) the next waiting request takes
-/// its place in the next call. Random numbers belong to the requests (the token at position p is
-/// drawn from the request's key at p), so results do not depend on the number of in_flight or on the
-/// order of the requests.
+/// At most `in_flight` rollouts are in flight; each model call advances all of them by one token,
+/// and as soon as one ends (end token, limit, or nobody wants it any more) the next waiting request
+/// takes its place in the next call. Random numbers belong to the requests (the token at position p
+/// is drawn from the request's key at p), so results do not depend on the number of in_flight or on
+/// the order of the requests.
 ///
 /// threads: one engine per thread; it uses the model it was given.
 template <policy Model>
@@ -207,8 +207,8 @@ template <completer Model>
 }  // namespace detail
 
 /// Continues sequences with whatever the baseline is: it completes them itself, or the engine
-/// samples its tokens, `in_flight` at a time (0 = what the model likes). A completer's rollouts all end
-/// at once. `stats`, if given, is added to.
+/// samples its tokens, `in_flight` at a time (0 = what the model likes). A completer's rollouts all
+/// end at once. `stats`, if given, is added to.
 template <baseline Model, rollout_observer Observer = no_observer>
 [[nodiscard]] std::vector<trajectory> run_rollouts(Model& model,
                                                    std::span<const rollout_request> requests,

@@ -16,7 +16,8 @@
 
 namespace tq {
 
-/// log P of some tokens together under softmax(row / temperature): of one token, or of all end tokens.
+/// log P of some tokens together under softmax(row / temperature): of one token, or of all end
+/// tokens.
 ///
 /// edges: no tokens -> -inf; a row that holds NaN or forbids every token -> NaN
 /// range: temperature in (0, inf); tokens in [0, V), distinct
@@ -49,14 +50,14 @@ struct continuation_view {
     }
 };
 
-/// log rho(tau | u) of continuations under a model at a temperature, whoever wrote them: the sum of the
-/// log-probabilities of their tokens, the end (all end tokens together) included.
+/// log rho(tau | u) of continuations under a model at a temperature, whoever wrote them: the sum of
+/// the log-probabilities of their tokens, the end (all end tokens together) included.
 ///
-/// All prefixes of a continuation go to the model in one call or few, each of them once: an adapter with
-/// a prefix cache reads a continuation at the speed of a prompt.
+/// All prefixes of a continuation go to the model in one call or few, each of them once: an adapter
+/// with a prefix cache reads a continuation at the speed of a prompt.
 ///
-/// returns: [n]; 0 for a continuation of no tokens that is not finished; -inf where the model forbids a
-///          token
+/// returns: [n]; 0 for a continuation of no tokens that is not finished; -inf where the model
+///          forbids a token
 /// range:   temperature in (0, inf)
 /// errors:  backend_error for rows that hold NaN or forbid every token; what the model throws
 template <policy Model>

@@ -129,8 +129,8 @@ struct remembering_observer {
 
 }  // namespace detail
 
-/// run_rollouts for rollouts that their prefix determines: what `memory` knows is not computed again.
-/// The trajectories are the same as without it; `known` and `rows` say what was
+/// run_rollouts for rollouts that their prefix determines: what `memory` knows is not computed
+/// again. The trajectories are the same as without it; `known` and `rows` say what was
 /// saved. All calls with one memory must be about the same baseline and the same rule.
 template <baseline Model, rollout_observer Observer = no_observer>
 [[nodiscard]] std::vector<trajectory> run_remembered_rollouts(

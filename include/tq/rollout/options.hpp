@@ -15,7 +15,8 @@ inline void validate(const sampling_rule& rule, std::string_view where) {
     check_option(rule.top_p > 0 && rule.top_p <= 1, where, "top_p", rule.top_p, "in (0, 1]");
 }
 
-/// Throws invalid_option unless rollouts drawn by the rule have a probability, for importance weights.
+/// Throws invalid_option unless rollouts drawn by the rule have a probability, for importance
+/// weights.
 inline void validate_weighable(const sampling_rule& rule, std::string_view where) {
     check_option(!rule.greedy(), where, "temperature", rule.temperature,
                  "> 0 for importance weights: greedy rollouts have no probability");
@@ -25,21 +26,22 @@ inline void validate_weighable(const sampling_rule& rule, std::string_view where
 
 /// Options of a look-ahead.
 struct rollout_options {
-    /// Tokens of a rollout after the candidate, at most; [0, inf). 0 = none: the candidate is judged
-    /// as it stands (ARGS). A rollout never runs past what is left of the answer, whatever this
+    /// Tokens of a rollout after the candidate, at most; [0, inf). 0 = none: the candidate is
+    /// judged as it stands (ARGS). A rollout never runs past what is left of the answer, whatever
+    /// this
     /// says: text that is never delivered must not earn reward.
     std::size_t horizon = 32;
 
-    /// Rollouts per candidate; [1, inf). Cost grows linearly, the error of Q falls as 1/sqrt. Greedy
-    /// rollouts are all alike, so they allow 1 only.
+    /// Rollouts per candidate; [1, inf). Cost grows linearly, the error of Q falls as 1/sqrt.
+    /// Greedy rollouts are all alike, so they allow 1 only.
     std::size_t rollouts = 1;
 
     /// How the baseline's tokens are drawn. Greedy (temperature 0): no noise, but Q is that of the
     /// greedy baseline. Temperature 1: an unbiased estimate of the baseline's expected reward.
     sampling_rule sampling = {.temperature = 0.0, .top_p = 1.0};
 
-    /// Rollouts in flight at most, of all candidates and prompts together; 0 = what the baseline likes
-    /// (its max_batch()). Results do not depend on it.
+    /// Rollouts in flight at most, of all candidates and prompts together; 0 = what the baseline
+    /// likes (its max_batch()). Results do not depend on it.
     std::size_t in_flight = 0;
 
     /// Greedy rollouts are determined by their prefix: they are remembered and extended instead of

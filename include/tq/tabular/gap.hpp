@@ -5,8 +5,8 @@
 
 namespace tq::tabular {
 
-/// What the gap E[r under the best answers] - E[r under the decoder] is made of. Divergences in nats;
-/// A, B and C are sums over the states that the *decoder* visits.
+/// What the gap E[r under the best answers] - E[r under the decoder] is made of. Divergences in
+/// nats; A, B and C are sums over the states that the *decoder* visits.
 struct gap_terms {
     double gap = 0;              ///< of the expected rewards
     double best_policy = 0;      ///< KL(rho* || rho_pi), rho* the reward's maximiser
@@ -19,8 +19,9 @@ struct gap_terms {
     /// h = A - B. It may be negative: read as a plain divergence (h = A), the bound is false.
     [[nodiscard]] double h() const noexcept { return decoder_policy - step_baseline; }
 
-    /// The gap itself, if `baseline` is the optimum of r at beta and the policy is tilted by its value:
-    /// beta [KL(rho* || rho_pi) - KL(rho* || rho_BL) - KL(rho_BL || rho_pi)] + alpha [B - A - C].
+    /// The gap itself, if `baseline` is the optimum of r at beta and the policy is tilted by its
+    /// value: beta [KL(rho* || rho_pi) - KL(rho* || rho_BL) - KL(rho_BL || rho_pi)] + alpha [B - A
+    /// - C].
     [[nodiscard]] double identity(double alpha, double beta) const noexcept {
         return beta * (best_policy - best_baseline - baseline_policy) -
                alpha * (h() + step_decoder);
@@ -38,8 +39,8 @@ struct gap_terms {
     }
 };
 
-/// The terms by enumeration. For indirect transfer `baseline` is rho_r, the optimum that its weights
-/// stand for. Of several best answers the one that `greedy` takes is rho*.
+/// The terms by enumeration. For indirect transfer `baseline` is rho_r, the optimum that its
+/// weights stand for. Of several best answers the one that `greedy` takes is rho*.
 [[nodiscard]] inline gap_terms gap_of(const tree& world, const log_policy& pi,
                                       const log_policy& baseline, const log_policy& decoder,
                                       const node_values& rewards) {
@@ -55,8 +56,8 @@ struct gap_terms {
         .step_decoder = path_kl(world, decoder, baseline, decoder)};
 }
 
-/// What is missing to the optimum of E[r] - beta KL(. || pi): beta KL(decoder || rho_r), exactly. 0 for
-/// soft transfer with alpha = beta and exact values, positive for the hard expectation.
+/// What is missing to the optimum of E[r] - beta KL(. || pi): beta KL(decoder || rho_r), exactly. 0
+/// for soft transfer with alpha = beta and exact values, positive for the hard expectation.
 [[nodiscard]] inline double regularised_gap(const tree& world, const log_policy& pi,
                                             const log_policy& decoder, const node_values& rewards,
                                             double beta) {

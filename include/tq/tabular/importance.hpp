@@ -25,8 +25,8 @@ namespace tq::tabular {
     });
 }
 
-/// E[w f | node] / E[w | node] under `pi`: with implicit weights and f = r it is the enumerated indirect
-/// Q. f itself at a leaf; -inf where no answer below has a weight.
+/// E[w f | node] / E[w | node] under `pi`: with implicit weights and f = r it is the enumerated
+/// indirect Q. f itself at a leaf; -inf where no answer below has a weight.
 [[nodiscard]] inline node_values importance_value(const tree& world, const log_policy& pi,
                                                   const node_values& log_weights,
                                                   const node_values& leaves) {
@@ -72,8 +72,9 @@ namespace tq::tabular {
     return result;
 }
 
-/// log w of each node's whole answer y, from the root: log rho_pi(y) - log rho_BL(y) + r / beta. Below a
-/// node u they differ from those of the continuation by log rho_pi(u) - log rho_BL(u), a constant.
+/// log w of each node's whole answer y, from the root: log rho_pi(y) - log rho_BL(y) + r / beta.
+/// Below a node u they differ from those of the continuation by log rho_pi(u) - log rho_BL(u), a
+/// constant.
 [[nodiscard]] inline node_values implicit_weights(const tree& world, const log_policy& pi,
                                                   const log_policy& baseline,
                                                   const node_values& rewards, double beta) {

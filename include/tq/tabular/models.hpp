@@ -13,8 +13,8 @@
 
 namespace tq::tabular {
 
-/// A tree's policy as a tq policy. Sequences are a prompt of `prompt_size` tokens (any tokens of the
-/// vocabulary) and an answer of the tree. Logits are the log-probabilities, rounded to float.
+/// A tree's policy as a tq policy. Sequences are a prompt of `prompt_size` tokens (any tokens of
+/// the vocabulary) and an answer of the tree. Logits are the log-probabilities, rounded to float.
 /// The tree must outlive it.
 class tree_policy {
 public:

@@ -9,8 +9,8 @@
 
 namespace tq::tabular {
 
-/// The answer (a leaf) that `pi` completes `node` to: the token after a state of depth d is drawn with
-/// key.uniform(d). A leaf is its own completion; `pi` must allow some token in every state.
+/// The answer (a leaf) that `pi` completes `node` to: the token after a state of depth d is drawn
+/// with key.uniform(d). A leaf is its own completion; `pi` must allow some token in every state.
 [[nodiscard]] inline node_id draw_answer(const tree& world, const log_policy& pi, node_id node,
                                          random_key key) {
     while (!world.is_leaf(node)) {

@@ -13,9 +13,9 @@ namespace tq::tabular {
 /// Number of a prefix.
 using node_id = std::size_t;
 
-/// Every prefix of every answer with at most `depth` tokens of a vocabulary of V. Nodes are numbered
-/// from the root outwards, so a node's number is larger than its parent's. An answer ends at `depth`
-/// tokens, or at the end token if there is one.
+/// Every prefix of every answer with at most `depth` tokens of a vocabulary of V. Nodes are
+/// numbered from the root outwards, so a node's number is larger than its parent's. An answer ends
+/// at `depth` tokens, or at the end token if there is one.
 class tree {
 public:
     /// Answers end by length alone.

@@ -20,8 +20,8 @@
 
 namespace tq::detail {
 
-/// Plans the rollouts of candidates, runs them together, judges them in batches and counts what they
-/// cost. See transfer for what is rolled out.
+/// Plans the rollouts of candidates, runs them together, judges them in batches and counts what
+/// they cost. See transfer for what is rolled out.
 template <class Baseline, class Reward>
 class look_ahead {
     static_assert(explain_baseline<std::remove_reference_t<Baseline>>());
@@ -56,8 +56,8 @@ public:
         return is_end_token(candidate, state.end_tokens) || state.tokens_left == 1;
     }
 
-    /// Fills in rewards and costs: as rollouts end, with progress(), or all together if it is empty.
-    /// Returns the rollouts of all queries, one after another.
+    /// Fills in rewards and costs: as rollouts end, with progress(), or all together if it is
+    /// empty. Returns the rollouts of all queries, one after another.
     std::vector<trajectory> run(std::span<rollout_query> queries,
                                 const rollout_progress& progress) {
         plan(queries);
@@ -88,8 +88,8 @@ public:
     [[nodiscard]] const rollout_stats& stats() const noexcept { return stats_; }
 
 private:
-    /// The rollouts of one call: judges those that have ended. A batch is as large as what is still in
-    /// flight, so that the judging costs no more than waiting would.
+    /// The rollouts of one call: judges those that have ended. A batch is as large as what is still
+    /// in flight, so that the judging costs no more than waiting would.
     struct rollout_judge {
         look_ahead& look;
         std::span<rollout_query> queries;
@@ -151,8 +151,8 @@ private:
         }
     }
 
-    /// Model tokens that request i has cost, given up or not. The candidate is read once for all its
-    /// rollouts.
+    /// Model tokens that request i has cost, given up or not. The candidate is read once for all
+    /// its rollouts.
     void account(std::span<rollout_query> queries, std::size_t i, const trajectory& rollout) {
         const auto [j, place] = owners_[i];
         rollout_query& query = queries[j];

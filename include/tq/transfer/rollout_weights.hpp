@@ -33,8 +33,8 @@ struct judged_rollout {
 /// Weighs rollouts: log w of each, up to a constant for those that continue the same tokens.
 ///
 /// Requirements:
-///  1. `weigh(rollouts, log_weights)` fills log_weights[i] for rollouts[i], n >= 1: a number, or -inf
-///     for weight 0; NaN refuses the estimate. Returns the model_tokens that it cost.
+///  1. `weigh(rollouts, log_weights)` fills log_weights[i] for rollouts[i], n >= 1: a number, or
+///     -inf for weight 0; NaN refuses the estimate. Returns the model_tokens that it cost.
 ///  2. A static `needs_log_probabilities` says whether log_probability must be known.
 template <class Weights>
 concept rollout_weights = requires(Weights& weights, std::span<const judged_rollout> rollouts,
@@ -102,8 +102,8 @@ struct implicit_weight_options {
     double temperature = 1.0;
 };
 
-/// log w = log rho_pi(tau | u) - log rho_BL(tau | u) + r / beta: right for any baseline, and mixture, that
-/// can write whatever the policy can. The policy reads every rollout once.
+/// log w = log rho_pi(tau | u) - log rho_BL(tau | u) + r / beta: right for any baseline, and
+/// mixture, that can write whatever the policy can. The policy reads every rollout once.
 ///
 /// The policy must share the baseline's vocabulary: between unlike ones densities do not compare. A
 /// baseline that does not tell the probabilities of its rollouts is refused (invalid_option).
@@ -172,8 +172,9 @@ struct explicit_weight_options {
     double base_beta = 0.1;  ///< that which the baseline was aligned with; (0, inf)
 };
 
-/// log w = r / beta - r_BL / base_beta: right only if the baseline is the optimum of r_BL at base_beta;
-/// then it needs no probabilities, so that any tokenizer or server will do. See explicit_log_weight.
+/// log w = r / beta - r_BL / base_beta: right only if the baseline is the optimum of r_BL at
+/// base_beta; then it needs no probabilities, so that any tokenizer or server will do. See
+/// explicit_log_weight.
 template <class BaseReward>
 class explicit_weights {
     static_assert(explain_reward<std::remove_reference_t<BaseReward>>());
@@ -212,7 +213,8 @@ private:
 template <class BaseReward>
 explicit_weights(BaseReward&&, explicit_weight_options = {}) -> explicit_weights<BaseReward>;
 
-/// The weights of the authors' program, for weighting::reference, to replay it: log w = (r - r_BL) / 2.
+/// The weights of the authors' program, for weighting::reference, to replay it: log w = (r - r_BL)
+/// / 2.
 /// See weighting::reference for what is wrong with them.
 template <class BaseReward>
 class reference_weights {

@@ -16,14 +16,16 @@ namespace tq {
 ///                         {.horizon = 16, .rollouts = 4, .sampling = {.temperature = 1}}};
 ///     tq::decoder decode{policy, q, {.alpha = 0.1}};   // alpha = beta: the optimum itself
 ///
-/// beta is that of the weights. Decoding with alpha = beta and the policy as prior gives the optimum of
-/// E[r] - beta KL(. || policy), which direct transfer does not; and the nearer the baseline is to that
-/// optimum, the less noise there is: none if it is the optimum, even with one rollout.
-/// At equal divergence soft transfer earns the most reward, at any price direct transfer does
-/// (tests/tabular). See soft_estimate for its bias, and for explicit_weights with the baseline as prior.
+/// beta is that of the weights. Decoding with alpha = beta and the policy as prior gives the
+/// optimum of E[r] - beta KL(. || policy), which direct transfer does not; and the nearer the
+/// baseline is to that optimum, the less noise there is: none if it is the optimum, even with one
+/// rollout. At equal divergence soft transfer earns the most reward, at any price direct transfer
+/// does (tests/tabular). See soft_estimate for its bias, and for explicit_weights with the baseline
+/// as prior.
 ///
-/// Q may lie outside the reward's range, so that no race drops a candidate; a budget of tokens holds.
-/// A candidate that ends or fills the answer is worth its reward. See transfer for what is rolled out.
+/// Q may lie outside the reward's range, so that no race drops a candidate; a budget of tokens
+/// holds. A candidate that ends or fills the answer is worth its reward. See transfer for what is
+/// rolled out.
 template <class Baseline, class Reward, class Weights>
 class soft_transfer : public transfer<Baseline, Reward, soft<Weights>> {
     static_assert(explain_rollout_weights<std::remove_reference_t<Weights>>());

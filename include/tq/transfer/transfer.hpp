@@ -16,9 +16,9 @@
 
 namespace tq {
 
-/// Q(s, z) of answers that a baseline finishes: rollouts of every candidate, judged by a reward, and
-/// made a value by an estimator. direct_transfer, indirect_transfer and soft_transfer are names for
-/// it with the estimators mean, importance and soft; any other will do.
+/// Q(s, z) of answers that a baseline finishes: rollouts of every candidate, judged by a reward,
+/// and made a value by an estimator. direct_transfer, indirect_transfer and soft_transfer are names
+/// for it with the estimators mean, importance and soft; any other will do.
 ///
 /// All rollouts of all candidates (of all prompts) run together in the rollout engine, and their
 /// answers are judged in batches.
@@ -27,12 +27,12 @@ namespace tq {
 ///  * A rollout has min(horizon, tokens left after the candidate) tokens at most.
 ///  * A rollout cut by the horizon is judged as if it were the answer.
 ///  * horizon 0 judges answer + candidate (ARGS, arXiv 2402.01694).
-///  * Greedy rollouts and horizon 0 have no sampling error, but their Q is that of the greedy or cut
-///    baseline; their standard error is NaN, "unknown".
+///  * Greedy rollouts and horizon 0 have no sampling error, but their Q is that of the greedy or
+///    cut baseline; their standard error is NaN, "unknown".
 ///
-/// It is a bounded_value; with an estimator that is piecewise (mean) a piecewise_value, so that a race
-/// can drop a candidate in the middle of its rollouts. Rollouts for importance weights must be sampled
-/// (temperature > 0, top_p 1) if the weights need their probabilities.
+/// It is a bounded_value; with an estimator that is piecewise (mean) a piecewise_value, so that a
+/// race can drop a candidate in the middle of its rollouts. Rollouts for importance weights must be
+/// sampled (temperature > 0, top_p 1) if the weights need their probabilities.
 ///
 /// Lvalue arguments are held by reference and must outlive the object; rvalues are moved in.
 /// threads: one object per thread. Source: arXiv 2405.20495.
@@ -78,8 +78,8 @@ public:
                                        token_id candidate) const requires piecewise {
         return look_.rollouts(state, candidate);
     }
-    /// Models piecewise_value: all rollouts asked for run together. Without progress they are judged
-    /// in one call, with it as they end, in batches.
+    /// Models piecewise_value: all rollouts asked for run together. Without progress they are
+    /// judged in one call, with it as they end, in batches.
     void sample(std::span<rollout_query> queries,
                 const rollout_progress& progress = {}) requires piecewise {
         look_.run(queries, progress);
@@ -90,8 +90,8 @@ public:
         return estimate(state, candidate, rewards, {});
     }
 
-    /// Model tokens at most, of a rollout if it is a piecewise_value, else of a candidate: tokens read
-    /// by baseline and reward and, for weights from probabilities, the policy.
+    /// Model tokens at most, of a rollout if it is a piecewise_value, else of a candidate: tokens
+    /// read by baseline and reward and, for weights from probabilities, the policy.
     [[nodiscard]] std::size_t cost(const decode_state& state) const {
         const std::size_t readers = needs_log_probabilities() ? 3 : 2;
         return (piecewise ? 1 : look_.options().rollouts) * (1 + readers * look_.longest(state));

@@ -95,9 +95,9 @@ inline void check_found(std::size_t found, const char* where) {
 ///     ... the loop of llama_decode and llama_sampler_sample as it was ...
 ///     tq::llama_cpp::rethrow(chain);                   // throws what went wrong in between
 ///
-///  * `policy` is the model whose logits come in (model_file::borrowed(handle), if other code has loaded
-///    it); `value` any action value: an lvalue is held by reference and must outlive the sampler
-///    and its clones. Its models have contexts of their own: the caller's is not touched.
+///  * `policy` is the model whose logits come in (model_file::borrowed(handle), if other code has
+///    loaded it); `value` any action value: an lvalue is held by reference and must outlive the
+///    sampler and its clones. Its models have contexts of their own: the caller's is not touched.
 ///  * What comes before it (penalties, top_k, top_p, min_p, temperature) shapes the prior. A
 ///    temperature *after* it divides Q / alpha as well. Candidates with logit -inf stay out.
 ///  * The first error is kept for rethrow(); a step that failed leaves its candidates as they were,
