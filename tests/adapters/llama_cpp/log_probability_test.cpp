@@ -84,8 +84,8 @@ TEST_CASE("indirect transfer from a real baseline of another reward: file, error
             CHECK(step.distribution.q[i] <= 1);
             CHECK_FALSE(std::isnan(step.distribution.q_error[i]));
         }
-        // The last token needs no rollout, and so no file.
+        // The last token needs no rollout, and so no weights.
         CHECK((step.spent.policy > 1) == (step.position == 0));
-        CHECK(step.file.estimates == (step.position == 0 ? 3 : 0));
+        CHECK(step.weights.estimates == (step.position == 0 ? 3 : 0));
     }
 }
