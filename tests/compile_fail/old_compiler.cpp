@@ -1,4 +1,5 @@
 // expect: tq needs g\+\+ 12 or clang 14, or later, and C\+\+20
+// errors: several
 #undef __GNUC__
 #define __GNUC__ 11
 #undef __clang_major__

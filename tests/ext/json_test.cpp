@@ -76,7 +76,7 @@ TEST_CASE("json: options, with the selection in words") {
     const json rollouts = tq::rollout_options{
         .horizon = 8, .rollouts = 2, .sampling = {.temperature = 0.5, .top_p = 0.9}};
     CHECK(rollouts.dump() ==
-          R"({"horizon":8,"reuse":true,"rollouts":2,"in_flight":0,"temperature":0.5,"top_p":0.9})");
+          R"({"horizon":8,"in_flight":0,"reuse":true,"rollouts":2,"temperature":0.5,"top_p":0.9})");
 }
 
 TEST_CASE("json: a Q that rests on importance weights says how well") {

@@ -124,7 +124,12 @@ TEST_CASE("properties: a vocabulary of one token, and logits that forbid all but
         for (const tq::selection select : {tq::selection::sample, tq::selection::argmax})
             for (const std::size_t k : {std::size_t{1}, std::size_t{8}, tq::whole_vocabulary}) {
                 tq::direct_transfer q{one, judge, {.horizon = 0}};
-                tq::decoder decode{one, q, {.alpha = alpha, .top_k = k, .select = select}};
+                tq::decoder decode{one,
+                                   q,
+                                   {.alpha = alpha,
+                                    .top_k = k,
+                                    .select = select,
+                                    .race = tq::race_mode::exhaustive}};
                 for (const tq::step& step : decode.generate(tq::token_list{0}, 3)) {
                     CHECK(step.token == 0);
                     CHECK(fault_of(step).empty());

@@ -91,9 +91,10 @@ public:
     [[nodiscard]] std::size_t vocab_size() { return vocab_size_of(scorer_.policy()); }
 
 private:
-    /// An alpha_rule needs every Q: then the exact race is the exhaustive one.
+    /// Where every Q is needed, or a value says nothing of itself, exact is exhaustive.
     [[nodiscard]] race_mode mode() const {
-        return options().alpha_rule ? race_mode::exhaustive : options().race;
+        constexpr bool says_nothing = !bounded_value<std::remove_reference_t<Value>>;
+        return says_nothing || options().alpha_rule ? race_mode::exhaustive : options().race;
     }
 
     /// How far apart two candidates' Q / alpha can be, if the race is over the whole vocabulary;

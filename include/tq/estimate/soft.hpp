@@ -165,23 +165,35 @@ struct soft_transfer_options {
     weight_options weights = {};  ///< as of soft_options
 };
 
+namespace detail {
+template <class Weights>
+concept has_beta = requires(const Weights& weights) {
+    { weights.beta() } -> std::convertible_to<double>;
+};
+}  // namespace detail
+
+/// Fails to compile with one readable sentence if `Weights` has no `beta()`. Returns true: what is
+/// wrong has been said.
+template <class Weights>
+constexpr bool explain_soft_weights() {
+    static_assert(detail::has_beta<Weights>,
+                  "tq: soft transfer needs weights with a beta(): implicit_weights or "
+                  "explicit_weights");
+    return true;
+}
+
 /// The estimator of soft transfer: soft_estimate of rollouts that Weights weighs (rollout_weights
 /// with a `beta()`). An lvalue is held by reference and must outlive it, an rvalue is moved in.
 template <class Weights>
 class soft {
-    static_assert(
-        requires(const std::remove_reference_t<Weights>& weights) {
-            { weights.beta() } -> std::convertible_to<double>;
-        },
-        "tq: soft transfer needs weights with a beta(): implicit_weights or explicit_weights");
+    static_assert(explain_soft_weights<std::remove_reference_t<Weights>>());
 
 public:
     /// Throws invalid_option if an option is out of range.
     explicit soft(Weights&& weights, soft_transfer_options options = {})
         : weights_(std::forward<Weights>(weights)),
-          options_{.beta = beta_of(weights_),
-                   .jackknife = options.jackknife,
-                   .weights = options.weights} {
+          options_{
+              .beta = weights_.beta(), .jackknife = options.jackknife, .weights = options.weights} {
         validate(options_, "soft_transfer");
     }
 
@@ -198,13 +210,6 @@ public:
     [[nodiscard]] auto& weights() noexcept { return weights_; }
 
 private:
-    [[nodiscard]] static double beta_of(const std::remove_reference_t<Weights>& weights) {
-        if constexpr (requires { weights.beta(); })
-            return weights.beta();
-        else
-            return 1;  // the assertion above has said it
-    }
-
     Weights weights_;
     soft_options options_;
 };

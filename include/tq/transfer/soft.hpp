@@ -42,9 +42,16 @@ public:
     [[nodiscard]] double beta() const noexcept { return this->estimator().beta(); }
 };
 
+namespace detail {
+template <class T, bool explained = explain_rollout_weights<std::remove_reference_t<T>>() &&
+                                    explain_soft_weights<std::remove_reference_t<T>>()>
+using usable_soft_weights =
+    usable_t<usable_weights<T>, has_beta<std::remove_reference_t<T>>, stand_in_weights>;
+}  // namespace detail
+
 template <class Baseline, class Reward, class Weights>
 soft_transfer(Baseline&&, Reward&&, Weights&&, rollout_options = {}, soft_transfer_options = {})
     -> soft_transfer<detail::usable_baseline<Baseline>, detail::usable_reward<Reward>,
-                     detail::usable_weights<Weights>>;
+                     detail::usable_soft_weights<Weights>>;
 
 }  // namespace tq
