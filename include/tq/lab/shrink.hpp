@@ -96,12 +96,11 @@ namespace detail {
 /// shapes:  q, error, rollouts [n]; covariates [columns][n], finite
 /// edges:   error 0 with 0 rollouts (an answer judged as it stands): exact, v = 0: kept, and
 ///          counted in the fit. error 0 with more than one rollout: rewards that happened to
-///          be equal; noisy as the others. Error unknown (NaN) with rollouts: v = s^2 / m. Error
-///          unknown without rollouts, or q not finite: left out and kept as it is. A covariate that is
-///          constant or depends on earlier ones is ignored.
+///          be equal; noisy as the others. Error unknown (NaN) with rollouts: v = s^2 / m.
+///          Error unknown without rollouts, or q not finite: left out and kept as it is. A
+///          covariate that is constant or depends on earlier ones is ignored.
 /// no-op:   if no candidate has two rollouts (s^2 unknown: between and within are NaN), if s^2 = 0,
-/// or
-///          if fewer than columns + 4 candidates are left to fit, the constant being no column:
+///          or if fewer than columns + 4 candidates are left to fit, the constant being no column:
 ///          with so few the raw values are better
 /// returns: the posterior errors count the noise of the fit, not that of s^2 and tau^2
 /// cost:    O(n columns^2 + n^2); allocates. Thread-safe.
