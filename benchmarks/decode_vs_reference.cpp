@@ -155,7 +155,7 @@ public:
     /// per prompt left out. Throws unless ours are nearer to the reference's, by half, than those of
     /// the model without its adapter: then the models cannot be the same.
     double logit_difference() {
-        llama::language_model unadapted{weights_, context({})};
+        llama::language_model unadapted{file_, context({})};
         double worst = 0, ours = 0, without = 0;
         for (std::size_t i = 0; i < prompts_.size(); ++i) {
             for (const double difference : logit_differences(model_, i)) {

@@ -11,6 +11,7 @@
 #include <exception>
 #include <fstream>
 #include <functional>
+#include <limits>
 #include <map>
 #include <string>
 #include <vector>
@@ -215,6 +216,8 @@ void run(const settings& options) {
         tq::decode_options decode = options.decode;
         decode.select = select;
         decode.top_k = sampled ? tq::whole_vocabulary : 1;
+        decode.race = tq::race_mode::exhaustive;
+        decode.token_budget = std::numeric_limits<double>::infinity();
         const auto make = [&](std::size_t seed) {
             decode.seed = seed;
             return tq::decoder{bench.policy, tq::zero_value{}, anchor, decode};

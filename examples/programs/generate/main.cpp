@@ -154,6 +154,8 @@ void decode_one(models& models, Decoder& decode, const tq::token_list& prompt,
         interrupt::check();
     }
     report.piece(text.finish());
+    if (method == method::tq && prompt_index == 0)
+        for (const std::string& note : stream.notes()) fmt::print(stderr, "note: {}\n", note);
     result.seconds = seconds_since(start);
     result.spent = models.spent() - before;
     result.spent.races = look_ahead.races;
@@ -195,6 +197,8 @@ void decode_all(models& models, const arguments& args, const tq::token_list& pro
     tq::decode_options frozen = args.decode;
     frozen.select = args.others_select;
     frozen.alpha_rule = {};
+    frozen.race = tq::race_mode::exhaustive;
+    frozen.token_budget = std::numeric_limits<double>::infinity();
     frozen.top_k = frozen.select == tq::selection::argmax ? 1 : tq::whole_vocabulary;
     tq::zero_value none;
     const auto run = [&](method method, auto&& value, timed<llama::language_model>& anchor,

@@ -25,7 +25,8 @@ std::vector<double> record(unsigned threads) {
     tq::llama_cpp::reward_head reward{file, asset("valence_head.safetensors"), with_threads({})};
     tq::direct_transfer q{
         baseline, reward, {.horizon = 3, .rollouts = 2, .sampling = {.temperature = 1}}};
-    tq::decoder decode{policy, q, {.alpha = 0.1, .top_k = 4, .seed = 5}};
+    tq::decoder decode{
+        policy, q, {.alpha = 0.1, .top_k = 4, .race = tq::race_mode::exhaustive, .seed = 5}};
     const std::vector<tq::token_list> prompts{file.chat_prompt("Write a line about the sea."),
                                               file.chat_prompt("How was the film?")};
     auto answers = decode.generate_all(prompts, 3);

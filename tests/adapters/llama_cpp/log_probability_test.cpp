@@ -65,7 +65,7 @@ TEST_CASE("log-probabilities of rollouts: those told and those read agree, and c
     CHECK(cost <= prompt.size() + rows);
 }
 
-TEST_CASE("indirect transfer from a real baseline of another reward: file, errors, no NaN") {
+TEST_CASE("indirect transfer from a real baseline of another reward: weights, errors, no NaN") {
     language_model baseline{
         shared_model(),
         small({.lora = asset("baseline_brevity_dpo.gguf"), .context = 2048, .max_sequences = 16})};
@@ -76,7 +76,7 @@ TEST_CASE("indirect transfer from a real baseline of another reward: file, error
                             reward,
                             tq::implicit_weights{policy, {.beta = 0.2}},
                             {.horizon = 4, .rollouts = 8, .sampling = {.temperature = 1}}};
-    tq::decoder decode{policy, q, {.alpha = 0.2, .top_k = 3}};
+    tq::decoder decode{policy, q, {.alpha = 0.2, .top_k = 3, .race = tq::race_mode::exhaustive}};
     const tq::token_list prompt = shared_model().chat_prompt("Write a line about the sea.");
     for (const tq::step& step : decode.generate(prompt, 2)) {
         for (std::size_t i = 0; i < step.distribution.size(); ++i) {

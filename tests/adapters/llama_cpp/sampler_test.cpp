@@ -181,7 +181,7 @@ TEST_CASE("sampler: errors wait for rethrow, candidates stay, and the next step 
     CHECK(contains(message_of<tq::invalid_option>([&] { prime(other.get(), tq::token_list{1}); }),
                    "prime: sampler = one without tq"));
     CHECK_THROWS_AS(make_sampler(shared_model(), value, {.max_tokens = 0}), tq::invalid_option);
-    CHECK_THROWS_AS(make_sampler(shared_model(), value, {.decode = {.race = tq::race_mode::exact}}),
+    CHECK_THROWS_AS(make_sampler(shared_model(), value, {.decode = {.token_budget = 10}}),
                     tq::invalid_option);
     CHECK_THROWS_AS(make_sampler(shared_model(), value, {.decode = {.alpha = -1}}),
                     tq::invalid_option);

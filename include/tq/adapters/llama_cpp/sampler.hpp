@@ -3,6 +3,7 @@
 
 #include <llama.h>
 
+#include <cmath>
 #include <cstddef>
 #include <exception>
 #include <memory>
@@ -111,9 +112,9 @@ inline void check_found(std::size_t found, const char* where) {
     check_option(options.max_tokens >= 1, "make_sampler", "max_tokens", options.max_tokens, ">= 1");
     check_option(options.max_candidates >= 1, "make_sampler", "max_candidates",
                  options.max_candidates, ">= 1");
-    check_option(options.selects || options.decode.race == race_mode::exhaustive, "make_sampler",
-                 "race", static_cast<int>(options.decode.race),
-                 "exhaustive, or selects = true: other samplers need every candidate's Q");
+    check_option(options.selects || std::isinf(options.decode.token_budget), "make_sampler",
+                 "token_budget", options.decode.token_budget,
+                 "inf, or selects = true: other samplers need every candidate's Q");
     options.decode.end_tokens = chosen_end_tokens(options.decode.end_tokens, policy);
     auto state = std::make_unique<detail::sampler_state>(policy.vocab_size(), std::move(value),
                                                          std::move(options));
