@@ -84,6 +84,17 @@ concept piecewise_value = bounded_value<Value> &&
     value.sample(queries, progress);
 };
 
+namespace detail {
+template <class Value>
+concept value_with_range = requires(Value& value) {
+    value.range();
+};
+template <class Value>
+concept value_with_sample = requires {
+    &Value::sample;
+};
+}  // namespace detail
+
 /// Fails to compile with one readable sentence if `Value` is not an action_value, or nearly says
 /// more. Returns true: what is wrong has been said.
 template <class Value>
@@ -93,12 +104,12 @@ constexpr bool explain_action_value() {
             detail::never<Value>,
             "tq: an action value needs `evaluate(std::span<const tq::value_query>)`, public, "
             "that fills the `values` of each query");
-    else if constexpr (requires(Value & value) { value.range(); } && !bounded_value<Value>)
+    else if constexpr (detail::value_with_range<Value> && !bounded_value<Value>)
         static_assert(
             detail::never<Value>,
             "tq: an action value with a `range()` must return a tq::reward_range from it and "
             "have `cost(const tq::decode_state&)`, the model tokens a candidate takes");
-    else if constexpr (requires { &Value::sample; } && !piecewise_value<Value>)
+    else if constexpr (detail::value_with_sample<Value> && !piecewise_value<Value>)
         static_assert(
             detail::never<Value>,
             "tq: an action value with a `sample` must take (std::span<tq::rollout_query>, "

@@ -57,21 +57,39 @@ concept returns_rows = requires(Model& model, std::span<const token_view> sequen
 
 // Is there a public member of this name, whatever it is?
 template <class Model>
-concept names_end_tokens = requires {
+concept has_end_tokens = requires {
     &Model::end_tokens;
-}
-|| requires(Model& model) { model.end_tokens(); };
+};
 template <class Model>
-concept names_max_batch = requires {
+concept calls_end_tokens = requires(Model& model) {
+    model.end_tokens();
+};
+template <class Model>
+concept names_end_tokens = has_end_tokens<Model> || calls_end_tokens<Model>;
+template <class Model>
+concept has_max_batch = requires {
     &Model::max_batch;
-}
-|| requires(Model& model) { model.max_batch(); };
+};
 template <class Model>
-concept names_one_end_token = requires(Model& model) {
+concept calls_max_batch = requires(Model& model) {
+    model.max_batch();
+};
+template <class Model>
+concept names_max_batch = has_max_batch<Model> || calls_max_batch<Model>;
+template <class Model>
+concept calls_eos = requires(Model& model) {
     model.eos();
-}
-|| requires(Model& model) { model.eos_token(); }
-|| requires(Model& model) { model.end_token(); };
+};
+template <class Model>
+concept calls_eos_token = requires(Model& model) {
+    model.eos_token();
+};
+template <class Model>
+concept calls_end_token = requires(Model& model) {
+    model.end_token();
+};
+template <class Model>
+concept names_one_end_token = calls_eos<Model> || calls_eos_token<Model> || calls_end_token<Model>;
 
 template <class Model>
 concept states_end_tokens = requires(const Model& model) {

@@ -59,10 +59,15 @@ concept reward = batch_reward<Judge> || single_reward<Judge>;
 namespace detail {
 
 template <class Judge>
-concept names_range = requires {
+concept has_range = requires {
     &Judge::range;
-}
-|| requires(Judge& judge) { judge.range(); };
+};
+template <class Judge>
+concept calls_range = requires(Judge& judge) {
+    judge.range();
+};
+template <class Judge>
+concept names_range = has_range<Judge> || calls_range<Judge>;
 template <class Judge>
 concept states_range = requires(const Judge& judge) {
     { judge.range() } -> std::convertible_to<reward_range>;
