@@ -78,7 +78,8 @@ public:
                 "`range()` or tq::bounded{reward, {lo, hi}})");
         if (widest_tilt_ >= 0 && widest_tilt_ < 1)
             result.push_back("Q's spread is below alpha (" + std::to_string(widest_tilt_) +
-                             " of it at most in a step): the tilt hardly changes the prior");
+                             " of it at most, in steps whose every Q is known): the tilt hardly "
+                             "changes the prior");
         return result;
     }
 
@@ -127,10 +128,11 @@ private:
     void take_note(const tilted_distribution& distribution, const race_report& report) {
         if (report.mode == race_mode::exact && report.rollouts > 0)
             races_unbounded_ = !is_finite(value_range(scorer_.value()));
+        if (std::ranges::any_of(distribution.q, [](double q) { return std::isnan(q); })) return;
         double lo = std::numeric_limits<double>::infinity(), hi = -lo;
         for (const double q : distribution.q)
             if (std::isfinite(q)) lo = (std::min)(lo, q), hi = (std::max)(hi, q);
-        if (hi > lo && report.rollouts > 1)
+        if (hi > lo)
             widest_tilt_ = (std::max)(widest_tilt_, tilt_of_q(hi - lo, distribution.alpha));
     }
 
