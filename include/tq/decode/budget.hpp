@@ -162,7 +162,7 @@ private:
 /// decision whose divergence is -log prior(token), whatever alpha.
 /// range: nats >= 0, inf = the argmax. Throws invalid_option otherwise, when called. Thread-safe.
 struct kl_per_step {
-    /// The budget; (0, inf).
+    /// The budget; [0, inf].
     double nats = 0.5;
 
     /// An alpha_rule: the alpha that spends the budget in this step.
@@ -181,7 +181,7 @@ struct kl_per_step {
 /// As of kl_per_step, with the same two exceptions: only cuts to top_k can overspend.
 /// range: nats >= 0. Thread-safe.
 struct kl_per_answer {
-    /// The budget; (0, inf).
+    /// The budget; [0, inf].
     double nats = 10;
 
     /// An alpha_rule: the alpha that spends what is left of the budget evenly.
