@@ -50,7 +50,8 @@ public:
     [[nodiscard]] std::vector<step> next(std::span<const decode_state> states) {
         // Candidates: the top_k likeliest tokens of the prior (all that can win, if the race is
         // wide).
-        std::vector<tilted_distribution> found = scorer_.propose(states, reach());
+        const double reach = reach_of_race();
+        std::vector<tilted_distribution> found = scorer_.propose(states, reach);
         // Q(s, z): the baseline finishes every answer s + z and the reward judges it, in a race
         // that drops who cannot win; exhaustive drops nobody.
         const std::vector<race_outcome> raced =
@@ -58,7 +59,7 @@ public:
         std::vector<step> steps;
         for (std::size_t i = 0; i < states.size(); ++i) {
             // pi(z|s) ∝ prior(z|s) exp(Q(s,z) / alpha), once every Q is known.
-            const bool closed = raced[i].complete && std::isinf(reach());
+            const bool closed = raced[i].complete && std::isinf(reach);
             if (closed) scorer_.close(found[i], states[i]);
             // A draw from it or its mode; the race has found the same where it left the form open.
             const std::size_t choice =
@@ -100,7 +101,7 @@ private:
 
     /// How far apart two candidates' Q / alpha can be, if the race is over the whole vocabulary;
     /// inf if it is over the top_k likeliest tokens.
-    [[nodiscard]] double reach() {
+    [[nodiscard]] double reach_of_race() {
         constexpr double narrow = std::numeric_limits<double>::infinity();
         const reward_range range = value_range(scorer_.value());
         if (mode() == race_mode::exhaustive || !is_finite(range)) return narrow;
