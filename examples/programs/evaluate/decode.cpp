@@ -165,7 +165,8 @@ private:
     }
 
     /// Decodes the piece. Answers go to the journal as soon as they are done. The divergence of methods
-    /// that choose among a proposer's texts is that of the choice plus log proposer(y) - log policy(y).
+    /// that choose among a proposer's texts is that of the choice plus log proposer(y) - log policy(y),
+    /// with the proposer as it was drawn from.
     template <class Decoder>
     void collect(Decoder&& decoder, const piece& p, language_model* proposer = nullptr) {
         aside_ = 0;
@@ -231,12 +232,24 @@ private:
                  .steps = std::move(steps)};
         const tq::answer_view view{answers.prompt(i), answers.answer(i), answers.finished(i)};
         tq::score_answers(models_.judge, {&view, 1}, {&a.reward, 1}, "reward");
-        if (proposer != nullptr && proposer != &models_.policy)
-            a.kl += log_probability(*proposer, view) - log_probability(models_.policy, view);
+        if (proposer != nullptr) a.kl += proposer_divergence(*p.method, *proposer, view);
         journal_.add(std::move(a));
     }
 
-    [[nodiscard]] double log_probability(language_model& model, const tq::answer_view& view) {
+    /// log proposer(y) - log policy(y), the proposer at the temperature that it was drawn with.
+    [[nodiscard]] double proposer_divergence(const method_config& m, language_model& proposer,
+                                             const tq::answer_view& view) {
+        const double temperature = m.kind == method_kind::segment_rejection
+                                       ? m.segments.proposal.temperature
+                                       : m.block.proposal.temperature;
+        if (&proposer == &models_.policy && temperature == 1) return 0;
+        // Greedy proposals are certain.
+        const double drawn = temperature == 0 ? 0 : log_probability(proposer, view, temperature);
+        return drawn - log_probability(models_.policy, view, 1);
+    }
+
+    [[nodiscard]] double log_probability(language_model& model, const tq::answer_view& view,
+                                         double temperature) {
         tq::token_list sequence{view.prompt.begin(), view.prompt.end()};
         sequence.insert(sequence.end(), view.answer.begin(), view.answer.end());
         const tq::continuation_view continuation{.sequence = sequence,
@@ -244,7 +257,7 @@ private:
                                                  .finished = view.finished,
                                                  .end_tokens = models_.file.end_tokens()};
         const std::size_t before = models_.tokens_decoded();
-        const double result = tq::log_probabilities(model, {&continuation, 1}).front();
+        const double result = tq::log_probabilities(model, {&continuation, 1}, temperature).front();
         aside_ += models_.tokens_decoded() - before;
         return result;
     }

@@ -143,7 +143,11 @@ json summary_of(const method_data& data, const method_data& against,
                {"answers", data.answers.size()}};
     json_["reward"] = spread(reward);
     json_["judge"] = figure([](const answer&, const measures& m) { return m.judge; });
-    json_["kl"] = figure([](const answer& x, const measures&) { return x.kl; });
+    // A mean over the answers whose divergence happens to be known is no mean.
+    const bool kl_known = std::ranges::all_of(
+        data.answers, [](const auto& entry) { return std::isfinite(entry.first->kl); });
+    json_["kl"] =
+        kl_known ? figure([](const answer& x, const measures&) { return x.kl; }) : json(nullptr);
     json_["coherence"] = figure([](const answer&, const measures& m) { return m.coherence; });
     json_["diversity"] = figure([](const answer&, const measures& m) { return m.diversity; });
     json_["perplexity"] = figure([](const answer&, const measures& m) { return m.perplexity; });
@@ -170,32 +174,68 @@ json summary_of(const method_data& data, const method_data& against,
     return json_;
 }
 
-/// The rewards of best-of-n, prompt by prompt, at a cost: interpolated between the n's that were run, in
-/// the logarithm of the cost; beyond them that of the nearest. One that a cheaper one beats (of another
-/// proposer, say) does not count.
-std::optional<std::vector<double>> best_of_n_at(const std::vector<method_data>& data, double cost) {
-    std::vector<std::pair<double, std::vector<double>>> known;
+/// One n of best-of-n that was run.
+struct best_of_n_run {
+    std::size_t n;
+    double model_tokens_per_token;
+    std::vector<double> reward;  // by prompt
+};
+
+/// Those that no cheaper one beats (of another proposer, say), in ascending order of their cost.
+std::vector<best_of_n_run> best_of_n_runs(const std::vector<method_data>& data) {
+    std::vector<best_of_n_run> runs;
     for (const method_data& d : data)
         if (d.config->kind == method_kind::best_of_n && !d.answers.empty())
-            known.emplace_back(d.model_tokens_per_token(), d.reward());
-    if (known.empty()) return {};
-    std::ranges::sort(known, {}, [](const auto& entry) { return entry.first; });
+            runs.push_back({d.config->n, d.model_tokens_per_token(), d.reward()});
+    std::ranges::sort(runs, {}, &best_of_n_run::model_tokens_per_token);
     double most = -std::numeric_limits<double>::infinity();
-    std::erase_if(known, [&](const auto& entry) {
-        const double mean = tq::mean_estimate(entry.second).q;
+    std::erase_if(runs, [&](const best_of_n_run& run) {
+        const double mean = tq::mean_estimate(run.reward).q;
         return !(mean > std::exchange(most, std::max(most, mean)));
     });
-    if (cost <= known.front().first) return known.front().second;
-    for (std::size_t i = 1; i < known.size(); ++i) {
-        if (cost > known[i].first) continue;
-        const double share =
-            std::log(cost / known[i - 1].first) / std::log(known[i].first / known[i - 1].first);
-        std::vector<double> mixed = known[i].second;
+    return runs;
+}
+
+/// The rewards of best-of-n at a cost, prompt by prompt: interpolated between the n's that were run, in
+/// the logarithm of the cost. Beyond them nothing is known.
+std::optional<std::vector<double>> best_of_n_at(const std::vector<best_of_n_run>& runs,
+                                                double cost) {
+    for (std::size_t i = 1; i < runs.size(); ++i) {
+        const double lo = runs[i - 1].model_tokens_per_token, hi = runs[i].model_tokens_per_token;
+        if (cost < lo || cost > hi) continue;
+        const double share = std::log(cost / lo) / std::log(hi / lo);
+        std::vector<double> mixed = runs[i].reward;
         for (std::size_t p = 0; p < mixed.size(); ++p)
-            mixed[p] = share * mixed[p] + (1 - share) * known[i - 1].second[p];
+            mixed[p] = share * mixed[p] + (1 - share) * runs[i - 1].reward[p];
         return mixed;
     }
-    return known.back().second;
+    return {};
+}
+
+/// Mean difference of rewards and its error over the prompts that both know.
+json gain_over(const std::vector<double>& mine, const std::vector<double>& rival) {
+    std::vector<double> a, b;
+    for (std::size_t i = 0; i < mine.size(); ++i)
+        if (std::isfinite(mine[i]) && std::isfinite(rival[i])) {
+            a.push_back(mine[i]);
+            b.push_back(rival[i]);
+        }
+    if (a.empty()) return {{"mean", nullptr}, {"se", nullptr}};
+    const tq::paired_difference gain = tq::compare_paired(a, b);
+    return {{"mean", number_or_null(gain.mean)}, {"se", number_or_null(gain.standard_error)}};
+}
+
+/// A method against best-of-n: at equal model tokens, or against the n nearest in cost, with its share
+/// of the method's tokens, where no n's that were run have the cost between them.
+json against_best_of_n(const method_data& d, const std::vector<best_of_n_run>& runs) {
+    const double cost = d.model_tokens_per_token();
+    if (const auto equal = best_of_n_at(runs, cost)) return gain_over(d.reward(), *equal);
+    const best_of_n_run& nearest =
+        cost < runs.front().model_tokens_per_token ? runs.front() : runs.back();
+    json result = gain_over(d.reward(), nearest.reward);
+    result["n"] = nearest.n;
+    result["share_of_tokens"] = nearest.model_tokens_per_token / cost;
+    return result;
 }
 
 /// The figures that matter most, of the form of TQ* with the largest reward; null where they are unknown.
@@ -223,28 +263,17 @@ json headline_of(const json& methods, const json& win_tie, const std::vector<met
         headline["coherence_ratio"] = ratio("coherence");
         headline["diversity_ratio"] = ratio("diversity");
     }
+    const std::vector<best_of_n_run> runs = best_of_n_runs(data);
+    if (runs.empty()) return headline;
     // At equal model tokens the best form may be another one.
-    const auto against_best_of_n = [&](const method_data& d) {
-        const std::vector<double> mine = d.reward(),
-                                  rival = *best_of_n_at(data, d.model_tokens_per_token());
-        std::vector<double> a, b;
-        for (std::size_t i = 0; i < mine.size(); ++i)
-            if (std::isfinite(mine[i]) && std::isfinite(rival[i])) {
-                a.push_back(mine[i]);
-                b.push_back(rival[i]);
-            }
-        return a.empty() ? tq::paired_difference{unknown, unknown} : tq::compare_paired(a, b);
-    };
-    if (best_of_n_at(data, 1)) {
-        const tq::paired_difference gain = against_best_of_n(data[*best]);
-        headline["reward_over_best_of_n_equal_tokens"] = number_or_null(gain.mean);
-        headline["se_reward_over_best_of_n_equal_tokens"] = number_or_null(gain.standard_error);
-        for (const method_data& d : data)
-            if (d.config->is_tq() && !d.answers.empty()) {
-                const tq::paired_difference own = against_best_of_n(d);
-                headline["equal_tokens"][d.config->name] = {
-                    {"mean", number_or_null(own.mean)}, {"se", number_or_null(own.standard_error)}};
-            }
+    for (const method_data& d : data) {
+        if (!d.config->is_tq() || d.answers.empty()) continue;
+        const json gain = against_best_of_n(d, runs);
+        const bool equal = !gain.contains("n");
+        headline[equal ? "equal_tokens" : "nearest_best_of_n"][d.config->name] = gain;
+        if (&d != &data[*best]) continue;
+        headline["reward_over_best_of_n_equal_tokens"] = equal ? gain["mean"] : json(nullptr);
+        headline["se_reward_over_best_of_n_equal_tokens"] = equal ? gain["se"] : json(nullptr);
     }
     return headline;
 }

@@ -22,8 +22,7 @@ struct best_of_n_options {
 /// `judge` likes most: a block decoder whose one block is the answer.
 ///
 /// Model tokens per emitted token: 2 n (proposer and reward read every answer).
-/// Divergence from the proposer: at most log n - (n - 1) / n nats (Beirami et al., arXiv
-/// 2401.01879); its steps state the looser log n.
+/// Divergence from the proposer: kl_of_best(n), which its step states.
 /// Source: Stiennon et al., arXiv 2009.01325; Nakano et al., arXiv 2112.09332.
 ///
 /// Proposer and judge are held by reference and must outlive it. Throws invalid_option for n = 0

@@ -57,8 +57,10 @@ inline void validate(const segment_rejection_options& options, std::string_view 
 /// uncertain; here they have a fixed length.
 ///
 /// Model tokens per emitted token: 2 x draws per segment, at most 2 attempts; the easier the target
-/// the fewer. Its steps state the divergence from the proposer as log(draws), a bound for the best
-/// of them.
+/// the fewer.
+/// Divergence from the proposer: a segment's law is at most E[draws] times the proposer's, so at
+/// most log E[draws] nats. Its step states 1 + 1/2 + ... + 1/(draws - 1), whose mean is that if
+/// attempts never run out (draws are geometric then), and no less if they do.
 /// Source: Li et al., "Cascade reward sampling for efficient decoding-time alignment", arXiv
 /// 2406.16306.
 ///
@@ -171,7 +173,8 @@ private:
     static void close(block_step& step, const std::vector<bool>& ends) {
         step.tokens = step.blocks[step.choice];
         step.ends = ends[step.choice];
-        step.kl = std::log(static_cast<double>(step.blocks.size()));
+        for (std::size_t draw = 1; draw < step.blocks.size(); ++draw)
+            step.kl += 1 / static_cast<double>(draw);
         step.log_p.assign(step.blocks.size(), -std::numeric_limits<double>::infinity());
         step.log_p[step.choice] = 0;
     }

@@ -55,8 +55,7 @@ inline void validate(const speculative_rejection_options& options, std::string_v
 ///
 /// Model tokens per emitted token: at most 2 candidates (proposer and reward read every answer); by
 /// default 32 tokens cost (16 + 8 + 4 + 2) / 64 of what best-of-16 costs, about half. Divergence
-/// from the
-/// proposer: at most log(candidates), which its step states.
+/// from the proposer: at most kl_of_best(candidates), which its step states.
 /// Source: Sun et al., "Fast best-of-N decoding via speculative rejection", NeurIPS 2024, arXiv
 /// 2410.20290.
 ///
@@ -205,7 +204,7 @@ private:
         block_step step;
         step.position = race.state.answer().size();
         step.spent = race.spent;
-        step.kl = std::log(static_cast<double>(race.runners.size()));
+        step.kl = kl_of_best(race.runners.size());
         const runner* best = nullptr;
         for (std::size_t i = 0; i < race.runners.size(); ++i) {
             const runner& one = race.runners[i];
