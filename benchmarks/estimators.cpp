@@ -14,9 +14,12 @@
 #include <exception>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <tq/decode/scorer.hpp>
 #include <tq/estimate/bounds.hpp>
 #include <tq/tabular/gap.hpp>
+#include <tq/tabular/models.hpp>
 #include <tq/tq.hpp>
+#include <tq/transfer/soft.hpp>
 #include <vector>
 
 #include "support/psis_record.hpp"
@@ -203,6 +206,67 @@ struct pair_world {
     }
 };
 
+/// Soft transfer at a state where the answer may end at once, from imperfect baselines: how likely the
+/// decoder is to end it. The value of an end is exact, those of the others are estimates.
+void run_soft_ends(std::uint64_t worlds, nlohmann::json& json) {
+    constexpr std::size_t repeats = 60;
+    constexpr tq::token_id end = 3;
+    fmt::print("soft transfer: P(end at once), mean of {} worlds, drawn {} times each\n\n", worlds,
+               repeats);
+    fmt::print("{:>5} {:>6} {:>9} {:>7} {:>8} {:>8} {:>12}\n", "beta", "noise", "rollouts", "exact",
+               "P(end)", "bias", "|bias|/world");
+    double worst = 0;
+    for (const double beta : {0.1, 0.3, 1.0})
+        for (const double noise : {0.3, 1.0, 2.0})
+            for (const std::size_t n : {4U, 16U, 64U}) {
+                double exact = 0, found = 0, apart = 0;
+                for (std::uint64_t number = 0; number < worlds; ++number) {
+                    const tq::random_key key = tq::random_key{77}.fold_in(number);
+                    const tree world{4, 5, end};
+                    const log_policy sft = random_policy(world, key.fold_in(0));
+                    const node_values rewards = random_rewards(world, key.fold_in(1));
+                    const log_policy optimum = aligned(world, sft, rewards, beta);
+                    const log_policy noisy =
+                        tilted(world, optimum, random_policy(world, key.fold_in(2), noise), 1.0);
+                    tree_policy policy{world, sft}, baseline{world, noisy};
+                    tree_reward reward{world, rewards};
+                    tq::soft_transfer value{
+                        baseline,
+                        reward,
+                        tq::implicit_weights{policy, {.beta = beta}},
+                        {.horizon = 9, .rollouts = n, .sampling = {.temperature = 1}}};
+                    tq::scorer scorer{policy, value, {.alpha = beta, .top_k = 4}};
+                    const tq::token_list prompt{0}, ends{end};
+                    std::vector<tq::decode_state> states(repeats);
+                    for (std::size_t i = 0; i < repeats; ++i)
+                        states[i] = {.sequence = prompt,
+                                     .prompt_size = 1,
+                                     .tokens_left = 5,
+                                     .end_tokens = ends,
+                                     .key = key.fold_in(1000 + i)};
+                    double mean = 0;
+                    for (const tq::tilted_distribution& d : scorer.score(states))
+                        for (std::size_t z = 0; z < d.size(); ++z)
+                            if (d.tokens[z] == end) mean += std::exp(d.log_p[z]) / repeats;
+                    const double truth = std::exp(optimum[world.child(0, 3)]);
+                    exact += truth / static_cast<double>(worlds);
+                    found += mean / static_cast<double>(worlds);
+                    apart += std::abs(mean - truth) / static_cast<double>(worlds);
+                }
+                fmt::print("{:>5} {:>6} {:>9} {:>7.3f} {:>8.3f} {:>+8.3f} {:>12.3f}\n", beta, noise,
+                           n, exact, found, found - exact, apart);
+                if (n == 16) worst = std::max(worst, std::abs(found - exact));
+            }
+    fmt::print("\n");
+    json["soft_end_bias"] = worst;
+}
+
+/// Weights as of implicit_weights that somebody else has found.
+struct beta_only {
+    static constexpr bool unit_ratios = true;
+    [[nodiscard]] static double beta() noexcept { return pair_world::beta; }
+};
+
 /// One way of estimating: errors of the differences between candidates, and the reward that is lost by
 /// trusting the best.
 struct method {
@@ -212,14 +276,22 @@ struct method {
     bool guard, jackknife;
     double squares = 0, regret = 0;
 
-    [[nodiscard]] double operator()(std::span<const double> rewards,
-                                    std::span<const double> logs) const {
+    /// Values of the candidates of a state.
+    [[nodiscard]] std::vector<double> operator()(
+        std::span<const tq::judged_candidate> candidates) const {
         const tq::weight_options options{.form = form, .guard = guard};
-        return soft ? tq::soft_estimate(
-                          logs,
-                          {.beta = pair_world::beta, .jackknife = jackknife, .weights = options})
-                          .q
-                    : tq::importance_estimate(rewards, logs, options).q;
+        std::vector<tq::value_estimate> values(candidates.size());
+        if (soft) {
+            const tq::soft estimator{beta_only{}, {.jackknife = jackknife, .weights = options}};
+            estimator.estimate_together(candidates, {}, values);
+        } else {
+            for (std::size_t z = 0; z < candidates.size(); ++z)
+                values[z] = tq::importance_estimate(candidates[z].rewards,
+                                                    candidates[z].log_weights, options);
+        }
+        std::vector<double> result;
+        for (const tq::value_estimate& value : values) result.push_back(value.q);
+        return result;
     }
 
     void add(const std::vector<double>& estimates, const std::vector<double>& truth) {
@@ -281,30 +353,33 @@ void run_methods(std::uint64_t worlds, nlohmann::json& json) {
             const node_values hard =
                 importance_value(w.world, w.baseline, w.log_weights, w.rewards);
             const node_values soft = soft_value(w.world, w.sft, w.rewards, pair_world::beta);
-            std::vector<std::vector<double>> estimates(r.methods.size());
             std::vector<double> truth[2];
+            std::vector<std::vector<double>> rewards(pair_world::vocabulary), logs = rewards,
+                                                                              reference = rewards;
             for (std::size_t z = 0; z < pair_world::vocabulary; ++z) {
                 const node_id u = w.world.child(0, z);
                 const double shift = w.sft[u] - w.baseline[u];
-                std::vector<double> rewards, logs, reference;
                 for (std::uint64_t i = 0; i < r.n; ++i) {
                     const node_id leaf =
                         draw_answer(w.world, w.baseline, u,
                                     tq::random_key{9}.fold_in(number).fold_in(z).fold_in(i));
-                    rewards.push_back(w.rewards[leaf]);
-                    logs.push_back(w.log_weights[leaf] - shift);
-                    reference.push_back(tq::reference_log_weight(w.rewards[leaf], w.other[leaf]));
+                    rewards[z].push_back(w.rewards[leaf]);
+                    logs[z].push_back(w.log_weights[leaf] - shift);
+                    reference[z].push_back(
+                        tq::reference_log_weight(w.rewards[leaf], w.other[leaf]));
                 }
-                r.ess += tq::diagnose_weights(logs).ess / static_cast<double>(r.n) / candidates /
+                r.ess += tq::diagnose_weights(logs[z]).ess / static_cast<double>(r.n) / candidates /
                          static_cast<double>(worlds);
                 truth[0].push_back(hard[u]);
                 truth[1].push_back(soft[u]);
-                for (std::size_t m = 0; m < r.methods.size(); ++m)
-                    estimates[m].push_back(r.methods[m](
-                        rewards, r.methods[m].form == weighting::reference ? reference : logs));
             }
-            for (std::size_t m = 0; m < r.methods.size(); ++m)
-                r.methods[m].add(estimates[m], truth[r.methods[m].soft]);
+            std::vector<tq::judged_candidate> usual, replayed;
+            for (std::size_t z = 0; z < pair_world::vocabulary; ++z) {
+                usual.push_back({rewards[z], logs[z]});
+                replayed.push_back({rewards[z], reference[z]});
+            }
+            for (method& m : r.methods)
+                m.add(m(m.form == weighting::reference ? replayed : usual), truth[m.soft]);
         }
     double worst[2] = {0, 0};
     for (const bool soft : {false, true}) {
@@ -347,6 +422,7 @@ int main(int argc, char** argv) {
         run_coverage(worlds, json);
         run_exact(worlds, json);
         run_psis(json);
+        run_soft_ends(method_worlds / 6, json);
         run_methods(method_worlds, json);
         fmt::print("{}\n", json.dump());
     } catch (const std::exception& error) {

@@ -184,6 +184,69 @@ TEST_CASE("soft_estimate: never NaN, whatever comes in") {
     SUCCEED();
 }
 
+TEST_CASE("controlled_soft_values: equal weights are exact, whatever the ratios") {
+    const std::vector<double> rewards{0.1, 0.9, 0.4}, logs(3, 1.5), end{0.3}, end_logs{1.5};
+    const std::vector<tq::judged_candidate> candidates{{rewards, logs}, {end, end_logs}};
+    std::vector<tq::value_estimate> values(2);
+    tq::controlled_soft_values(candidates, 0.2, {0, 1}, values);
+    CHECK(close(values[0].q, 0.3, 1e-3));  // a ridge leaves a share of 1e-4 or so
+    CHECK(close(values[1].q, 0.3, 1e-12));
+    CHECK(values[0].standard_error < 1e-3);
+    CHECK(values[1].standard_error == inf);  // one rollout tells no spread
+}
+
+TEST_CASE("controlled_soft_values: rollouts of the policy's own kind, known ratios") {
+    // Ratios v of mean 1, rewards alike: every value is r, though weights differ by e^2.
+    const std::vector<double> rewards(4, 0.5),
+        logs{0.5 / 0.2 + 1, 0.5 / 0.2 - 1, 0.5 / 0.2 + 1, 0.5 / 0.2 - 1};
+    const std::vector<tq::judged_candidate> candidates{{rewards, logs}};
+    std::vector<tq::value_estimate> values(1);
+    tq::controlled_soft_values(candidates, 0.2, {}, values);
+    CHECK(close(values[0].q, 0.5, 1e-3));
+    CHECK(soft_estimate(logs, raw(0.2)).q > 0.58);
+}
+
+TEST_CASE("tempered_soft_values: one power for all, and what it takes off is put on again") {
+    const std::vector<double> wild = normal_logs(64, 3, 5), tame = normal_logs(64, 0.1, 6),
+                              end{0.2};
+    const std::vector<double> rewards(64, 0.0), one{0.0};
+    const std::vector<tq::judged_candidate> candidates{
+        {rewards, wild}, {rewards, tame}, {one, end}};
+    std::vector<tq::value_estimate> values(3);
+    const double power = tq::tempered_soft_values(candidates, 0.7, values);
+    CHECK(power > 0);
+    CHECK(power < 0.8);
+    CHECK(close(values[2].q, 0.7 * 0.2, 1e-12));
+    CHECK(tq::tempered_soft_values(std::span{candidates}.subspan(1), 0.7,
+                                   std::span{values}.subspan(1)) == 1);
+    CHECK(close(values[1].q, 0.7 * log_mean_exp(tame), 1e-12));
+}
+
+TEST_CASE("soft values of a state: never NaN, whatever comes in") {
+    const double numbers[] = {0, 1, -1, 1e-300, 1e308, -1e308, 745, -745, inf, -inf};
+    for (std::uint64_t trial = 0; trial < 3000; ++trial) {
+        const tq::random_key key = tq::random_key{18}.fold_in(trial);
+        std::vector<std::vector<double>> rewards(1 + key.bits(0) % 4), logs(rewards.size());
+        std::vector<tq::judged_candidate> candidates;
+        for (std::size_t z = 0; z < rewards.size(); ++z) {
+            const tq::random_key own = key.fold_in(z);
+            for (std::size_t i = 0; i <= own.bits(0) % 9; ++i) {
+                rewards[z].push_back(numbers[own.fold_in(1).bits(i) % std::size(numbers)]);
+                logs[z].push_back(numbers[own.fold_in(2).bits(i) % std::size(numbers)]);
+            }
+            candidates.push_back({rewards[z], logs[z]});
+        }
+        std::vector<tq::value_estimate> values(candidates.size());
+        tq::controlled_soft_values(candidates, 0.3, {0, 1}, values);
+        for (const tq::value_estimate& value : values)
+            if (std::isnan(value.q)) FAIL("controlled, trial " << trial);
+        tq::tempered_soft_values(candidates, 0.3, values);
+        for (const tq::value_estimate& value : values)
+            if (std::isnan(value.q)) FAIL("tempered, trial " << trial);
+    }
+    SUCCEED();
+}
+
 TEST_CASE("soft_estimate: options out of range are refused in words") {
     const auto refusal = [](const tq::soft_options& options) {
         return tq::test::message_of<tq::invalid_option>(

@@ -177,6 +177,86 @@ TEST_CASE("soft_transfer: the exact baseline needs one rollout, and decodes the 
     CHECK(largest < 1e-5);
 }
 
+TEST_CASE("soft_transfer: with two rewards' weights and r = r_BL the decoder is the baseline") {
+    double largest = 0;
+    for (std::uint64_t number = 0; number < 40; ++number) {
+        const tq::test::small_world w = tq::test::random_world(number);
+        tree_policy policy{w.tree, w.sft}, baseline{w.tree, w.baseline};
+        tree_reward reward{w.tree, w.rewards};
+        tq::soft_transfer value{baseline, reward,
+                                tq::explicit_weights{reward, {.beta = w.beta, .base_beta = w.beta}},
+                                sampled(4)};
+        tq::scorer scorer{policy, value, baseline, {.alpha = w.beta, .top_k = 9}};
+        question asked = root_of(w.tree, number);
+        for (std::size_t left = w.tree.depth(); left > 0; --left) {  // down to the last token
+            asked.tokens_left = left;
+            const node_id node = w.tree.find(tq::token_view{asked.sequence}.subspan(1));
+            const tq::tilted_distribution p = scorer.score(asked.state());
+            for (std::size_t i = 0; i < p.size(); ++i)
+                largest =
+                    std::max(largest, std::abs(std::exp(p.log_p[i]) -
+                                               std::exp(w.baseline[w.tree.child(
+                                                   node, static_cast<std::size_t>(p.tokens[i]))])));
+            asked.sequence.push_back(0);
+        }
+    }
+    CHECK(largest < 1e-5);
+}
+
+TEST_CASE("soft_transfer: an ending candidate is r, or r - (beta / beta_BL) r_BL") {
+    const tree world{3, 4, 2};
+    const node_values r = random_rewards(world, tq::random_key{1}),
+                      other = random_rewards(world, tq::random_key{2});
+    const log_policy pi = random_policy(world, tq::random_key{3});
+    tree_policy policy{world, pi};
+    tree_reward reward{world, r}, base_reward{world, other};
+    const node_id end = world.child(0, 2);
+    tq::soft_transfer explicitly{policy, reward,
+                                 tq::explicit_weights{base_reward, {.beta = 0.3, .base_beta = 0.5}},
+                                 sampled(4)};
+    const auto a = ask(explicitly, root_of(world, 4), {2}).front();
+    CHECK(close(a.q, r[end] - 0.3 / 0.5 * other[end], 1e-12));
+    CHECK(a.standard_error == 0);
+    tq::soft_transfer implicitly{policy, reward, tq::implicit_weights{policy, {.beta = 0.3}},
+                                 sampled(4)};
+    const auto b = ask(implicitly, root_of(world, 4), {2}).front();
+    CHECK(close(b.q, r[end], 1e-12));
+    CHECK(b.standard_error == 0);
+}
+
+TEST_CASE("soft_transfer: imperfect baselines do not make answers end too early") {
+    constexpr std::size_t repeats = 40;
+    constexpr double beta = 0.3;
+    for (const double noise : {0.3, 1.0, 2.0}) {
+        double bias = 0;
+        for (std::uint64_t number = 0; number < 30; ++number) {
+            const tree world{4, 5, 3};
+            const tq::random_key key = tq::random_key{21}.fold_in(number);
+            const log_policy pi = random_policy(world, key.fold_in(0));
+            const node_values r = random_rewards(world, key.fold_in(1));
+            const log_policy optimum = aligned(world, pi, r, beta);
+            tree_policy policy{world, pi},
+                baseline{world,
+                         tilted(world, optimum, random_policy(world, key.fold_in(2), noise), 1.0)};
+            tq::soft_transfer value{baseline, tq::bounded{tree_reward{world, r}, {0, 1}},
+                                    tq::implicit_weights{policy, {.beta = beta}}, sampled(16)};
+            tq::scorer scorer{policy, value, {.alpha = beta, .top_k = 4}};
+            for (std::size_t i = 0; i < repeats; ++i) {
+                const question asked = root_of(world, 100 * number + i);
+                const tq::tilted_distribution p = scorer.score(asked.state());
+                for (std::size_t z = 0; z < p.size(); ++z) {
+                    if (p.q[z] < 0 || p.q[z] > 1) FAIL("Q = " << p.q[z]);
+                    if (p.tokens[z] == 3)
+                        bias += (std::exp(p.log_p[z]) - std::exp(optimum[world.child(0, 3)])) /
+                                (repeats * 30);
+                }
+            }
+        }
+        CAPTURE(noise, bias);
+        CHECK(std::abs(bias) < 0.02);  // the tempered estimates of before: 0.003, 0.03, 0.15
+    }
+}
+
 TEST_CASE("soft_transfer: any baseline's rollouts give the soft value") {
     spread z;
     for (std::uint64_t number = 0; number < 50; ++number) {

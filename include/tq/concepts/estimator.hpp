@@ -24,6 +24,12 @@ struct value_estimate {
     std::optional<weight_diagnostics> weights = {};
 };
 
+/// What the rollouts of one candidate gave.
+struct judged_candidate {
+    std::span<const double> rewards;      ///< [n]
+    std::span<const double> log_weights;  ///< [n] if the estimator has weights(), else empty
+};
+
 /// Makes Q(s, z) of the rewards of n rollouts that continue [s, z].
 ///
 /// Requirements:
@@ -37,6 +43,9 @@ struct value_estimate {
 ///  * a static `piecewise` that is true: Q is the plain mean of the rewards, so that those that are
 ///    not there yet bound it, and it can be asked for piece by piece.
 ///  * `weights()`: a reference to what weighs the rollouts (rollout_weights, in transfer/).
+///  * `estimate_together(candidates, rewards, values)` values all candidates of a state at once,
+///    where they share something: a span of judged_candidate, the range of the rewards, and the
+///    value_estimates to be filled.
 ///  * `weighs_endings()`: also candidates that need no rollout are weighed and estimated. Otherwise
 ///    they are worth their reward.
 ///

@@ -63,8 +63,8 @@ inline void validate(const block_options& options, std::string_view where) {
 }
 
 /// The divergence from a law, in nats, of anything that is chosen among n >= 1 independent draws of
-/// it, by whatever rule, is at most log n - (n - 1) / n: a set that the law gives probability p gets
-/// p^n at least. The best of n draws that are all unlike has exactly that.
+/// it, by whatever rule, is at most log n - (n - 1) / n: a set that the law gives probability p
+/// gets p^n at least. The best of n draws that are all unlike has exactly that.
 /// Source: Beirami et al., arXiv 2401.01879, for the best of n.
 [[nodiscard]] inline double kl_of_best(std::size_t n) noexcept {
     const auto draws = static_cast<double>(n);
@@ -79,8 +79,8 @@ struct block_step {
     std::size_t prompt = 0;    ///< which prompt it belongs to
     bool ends = false;         ///< an end token came after it
     /// Divergence from the proposer, in nats, that the choice may have cost. Its mean over many
-    /// decisions bounds the true divergence of the block's law from above: kl_of_best(candidates) of
-    /// the argmax, log(candidates) - entropy of the choice of a draw.
+    /// decisions bounds the true divergence of the block's law from above: kl_of_best(candidates)
+    /// of the argmax, log(candidates) - entropy of the choice of a draw.
     double kl = 0;
     model_tokens spent;      ///< what it cost; the proposer counts as the policy
     weight_summary weights;  ///< how many estimates rest on importance weights, and how many failed

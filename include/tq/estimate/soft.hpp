@@ -1,8 +1,7 @@
 #pragma once
-// Soft transfer: the value of the KL-regularised objective itself.
+// Soft transfer: the value of the KL-regularised objective itself, for all candidates of a state.
 
 #include <algorithm>
-#include <cmath>
 #include <concepts>
 #include <cstddef>
 #include <span>
@@ -11,153 +10,11 @@
 #include <vector>
 
 #include "../concepts/estimator.hpp"
-#include "../core/error.hpp"
-#include "../kernels/moments.hpp"
-#include "importance.hpp"
-#include "mean.hpp"
 #include "normalise.hpp"
+#include "soft_candidates.hpp"
+#include "soft_estimate.hpp"
 
 namespace tq {
-
-/// Options of soft_estimate.
-struct soft_options {
-    /// Strength of the regularisation, in units of the reward; (0, inf). Decoding with alpha = beta
-    /// is then the optimum of E[r] - beta KL(. || policy).
-    double beta = 0.1;
-
-    /// Takes out the bias of the logarithm of a mean, to order 1 / n. false = no-op.
-    bool jackknife = false;
-
-    /// weighting::reference means nothing here; plain and self_normalised are the same.
-    weight_options weights = {};
-};
-
-/// Throws invalid_option unless every field is in range.
-inline void validate(const soft_options& options, std::string_view where) {
-    check_option(options.beta > 0 && std::isfinite(options.beta), where, "beta", options.beta,
-                 "in (0, inf)");
-    check_option(options.weights.form != weighting::reference, where, "weights.form",
-                 options.weights.form, "another: the authors' program has no soft value");
-    validate(options.weights, where);
-}
-
-namespace detail {
-
-/// The positive ones of n weights, and what follows from their number m: log(m / n) and its
-/// variance.
-struct positive_weights {
-    std::vector<double> logs;
-    double n = 0;
-
-    explicit positive_weights(std::span<const double> log_weights)
-        : n{static_cast<double>(log_weights.size())} {
-        for (const double value : log_weights)
-            if (value > -infinity) logs.push_back(value);
-    }
-    [[nodiscard]] double m() const noexcept { return static_cast<double>(logs.size()); }
-    [[nodiscard]] double log_share() const noexcept { return std::log(m() / n); }
-    [[nodiscard]] double log_share_variance() const noexcept {
-        return n < 2 ? 0 : n / (n - 1) * (1 / m() - 1 / n);
-    }
-};
-
-/// log(m / n) + log(mean of w^power over the m positive weights) / power: log mean w if power = 1.
-[[nodiscard]] inline value_estimate log_mean(std::span<const double> log_weights, double power,
-                                             bool jackknife) {
-    const positive_weights positive{log_weights};
-    value_estimate result = no_value(log_weights.size());
-    if (positive.logs.empty()) return result;
-    const std::vector<double> shares = shares_of(positive.logs, power);
-    const double top = largest_of(positive.logs);
-    const double largest = largest_of(shares);  // = 1 / sum exp(power (log w - top))
-    const double n = positive.n, m = positive.m();
-    const auto value = [&](double size, double kept, double log_factor) {
-        return std::log(kept / size) + (log_factor - std::log(largest) - std::log(kept)) / power;
-    };
-    result.q = std::isinf(top) ? top : top + value(n, m, 0);
-    if (std::isinf(top) || largest > 1 - 1e-12) return result;  // one rollout is all there is
-
-    const double squares = moments_of(shares).squares;  // around their mean, 1 / m
-    result.standard_error =
-        std::sqrt(n / (n - 1) * squares / power / power + positive.log_share_variance());
-    if (!jackknife) return result;
-    double left_out = (n - m) * value(n - 1, m, 0);
-    for (const double share : shares) left_out += value(n - 1, m - 1, std::log1p(-share));
-    result.q = top + n * (result.q - top) - (n - 1) * left_out / n;
-    return result;
-}
-
-/// log(m / n) + the mean of log w over the m positive weights: where log_mean goes as power -> 0.
-[[nodiscard]] inline value_estimate mean_log(std::span<const double> log_weights) {
-    const positive_weights positive{log_weights};
-    value_estimate result = no_value(log_weights.size());
-    if (positive.logs.empty()) return result;
-    const double top = largest_of(positive.logs);
-    if (std::isinf(top)) result.q = top;
-    if (std::isinf(top)) return result;
-    const value_estimate mean = mean_estimate(positive.logs);
-    result.q = positive.log_share() + mean.q;
-    if (std::isfinite(mean.standard_error))
-        result.standard_error =
-            std::hypot(mean.standard_error, std::sqrt(positive.log_share_variance()));
-    return result;
-}
-
-}  // namespace detail
-
-/// Soft transfer:
-///
-///     Q_soft(s, z) = beta log E_{tau ~ rho_pi}[exp(r / beta)] ~ beta log (1/n) sum_k w_k
-///
-/// with log w_k = implicit_log_weight of rollouts of a baseline (or of a mixture, or of the policy
-/// itself, where it is r / beta). With alpha = beta and the policy as prior, decoding with it is
-/// the optimum rho_r of the regularised objective, which the hard expectation is not. If the
-/// baseline is that optimum, every weight is the same and one rollout gives the exact value.
-///
-/// With the *baseline* as prior and log w_k = explicit_log_weight the same estimate is that of
-/// pi*(z|s) ∝ rho_BL(z|s) E_BL[exp((r - r_BL) / beta) | s, z]: the baseline itself when r = r_BL.
-/// The two differ by a constant of each candidate: don't mix them.
-///
-/// Bias: the logarithm of a mean is low, by beta var(w) / (2 n mean(w)^2) =
-/// beta (n/ESS - 1) / (2 n) to first order; `jackknife` removes that order (not where one rollout
-/// is all there is).
-/// Tempered weights of power p give beta / p log mean w^p, which is smaller still but less noisy;
-/// unweighted ones beta mean log w = E_BL[r] - beta KL(rho_BL || rho_pi), the lower bound that p ->
-/// 0 leads to. All are exact for the exact baseline. Which of them is used, and what happens when
-/// weights collapse, is as in choose_weights, with soft_guard as the default rule: what tempering
-/// takes off is nearly the same for every candidate, and only differences of Q matter. The error
-/// does not count it.
-///
-/// Source: log C_r(s, z) of arXiv 2405.20495's aligned baseline; also Q# (arXiv 2502.20548).
-/// Tempered bound: Li and Turner, "Renyi divergence variational inference", NeurIPS 2016.
-///
-/// shapes: log_weights [n], independent draws given u
-/// edges:  n = 0 or any NaN -> refused, q = -inf. n = 1 -> beta log w, error unknown. All weights 0
-///         -> q = -inf (the value of an impossible optimum), collapsed. A weight of +inf -> q =
-///         +inf
-/// errors: invalid_option for options out of range
-/// cost:   as importance_estimate
-[[nodiscard]] inline value_estimate soft_estimate(std::span<const double> log_weights,
-                                                  const soft_options& options) {
-    validate(options, "soft_estimate");
-    const chosen_weights chosen = choose_weights(log_weights, options.weights, soft_guard);
-    const weight_diagnostics& weights = chosen.diagnostics;
-    if (weights.refused) return detail::refused(log_weights.size(), weights);
-    value_estimate result =
-        weights.power == 0 ? detail::mean_log(chosen.log_weights)
-                           : detail::log_mean(chosen.log_weights, weights.power, options.jackknife);
-    if (weights.collapsed && options.weights.on_collapse == collapse_action::widen)
-        result.standard_error =
-            (std::max)(result.standard_error,
-                       std::isfinite(result.q)
-                           ? detail::widened(result, detail::mean_log(log_weights), weights.ess)
-                           : detail::infinity);
-    result.q *= options.beta;
-    result.standard_error *= options.beta;
-    if (std::isnan(result.q)) return detail::refused(log_weights.size(), weights);
-    result.weights = weights;
-    return result;
-}
 
 /// Options of soft, beside the beta of its weights.
 struct soft_transfer_options {
@@ -166,10 +23,21 @@ struct soft_transfer_options {
 };
 
 namespace detail {
+
 template <class Weights>
 concept has_beta = requires(const Weights& weights) {
     { weights.beta() } -> std::convertible_to<double>;
 };
+
+/// Do exp(log w - r / beta) of the baseline's rollouts average to 1?
+template <class Weights>
+constexpr bool has_unit_ratios() {
+    if constexpr (requires { Weights::unit_ratios; })
+        return Weights::unit_ratios;
+    else
+        return false;
+}
+
 }  // namespace detail
 
 /// Fails to compile with one readable sentence if `Weights` has no `beta()`. Returns true: what is
@@ -182,8 +50,14 @@ constexpr bool explain_soft_weights() {
     return true;
 }
 
-/// The estimator of soft transfer: soft_estimate of rollouts that Weights weighs (rollout_weights
-/// with a `beta()`). An lvalue is held by reference and must outlive it, an rvalue is moved in.
+/// The estimator of soft transfer: rollouts that Weights weighs (rollout_weights with a `beta()`)
+/// make the values of all candidates of a state together. By default controlled_soft_values if the
+/// weights have unit_ratios, else tempered_soft_values; with another weighting, without guard or
+/// with the jackknife, soft_estimate of each candidate.
+///
+/// Candidates that end the answer are weighed too: they are worth beta log w, which is r for
+/// implicit_weights and r - (beta / beta_BL) r_BL for explicit_weights.
+/// An lvalue is held by reference and must outlive it, an rvalue is moved in.
 template <class Weights>
 class soft {
     static_assert(explain_soft_weights<std::remove_reference_t<Weights>>());
@@ -197,19 +71,54 @@ public:
         validate(options_, "soft_transfer");
     }
 
-    /// See soft_estimate.
+    /// One candidate alone: see soft_estimate.
     [[nodiscard]] value_estimate estimate(std::span<const double> /*rewards*/,
                                           std::span<const double> log_weights) const {
         return soft_estimate(log_weights, options_);
     }
-    /// Infinite: the mean of a few weights may be anything.
+
+    /// All candidates of a state. weight_diagnostics are those of each candidate's own weights.
+    void estimate_together(std::span<const judged_candidate> candidates, reward_range rewards,
+                           std::span<value_estimate> values) const {
+        for (std::size_t j = 0; j < candidates.size(); ++j)
+            values[j] = estimate(candidates[j].rewards, candidates[j].log_weights);
+        const weight_options& rule = options_.weights;
+        if (rule.form != weighting::self_normalised || !rule.guard || options_.jackknife) return;
+        std::vector<value_estimate> together(values.size());
+        double power = 1;
+        if constexpr (detail::has_unit_ratios<std::remove_cvref_t<Weights>>())
+            controlled_soft_values(candidates, options_.beta, rewards, together);
+        else
+            power = tempered_soft_values(candidates, options_.beta, together);
+        for (std::size_t j = 0; j < values.size(); ++j) take(together[j], power, values[j]);
+    }
+
+    /// Infinite: candidates are valued together, so that nobody may be left out.
     [[nodiscard]] reward_range range(reward_range /*rewards*/) const noexcept { return {}; }
+    /// Endings are weighed too.
+    [[nodiscard]] static constexpr bool weighs_endings() noexcept { return true; }
 
     /// Strength of the KL penalty, in units of the reward.
     [[nodiscard]] double beta() const noexcept { return options_.beta; }
     [[nodiscard]] auto& weights() noexcept { return weights_; }
 
 private:
+    /// What the state's candidates say together, unless a candidate's weights say to do without.
+    void take(const value_estimate& together, double power, value_estimate& value) const {
+        weight_diagnostics& d = *value.weights;
+        const collapse_action action = options_.weights.on_collapse;
+        if (d.refused || (d.collapsed && action == collapse_action::unweighted)) return;
+        const double alone = value.standard_error;
+        value.q = together.q;
+        value.standard_error = together.standard_error;
+        if (d.collapsed && action == collapse_action::widen)
+            value.standard_error = (std::max)(alone, together.standard_error);
+        d.power = power;
+        d.used = power == 1   ? weighting::self_normalised
+                 : power == 0 ? weighting::unweighted
+                              : weighting::tempered;
+    }
+
     Weights weights_;
     soft_options options_;
 };

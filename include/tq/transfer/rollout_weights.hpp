@@ -36,6 +36,9 @@ struct judged_rollout {
 ///  1. `weigh(rollouts, log_weights)` fills log_weights[i] for rollouts[i], n >= 1: a number, or
 ///     -inf for weight 0; NaN refuses the estimate. Returns the model_tokens that it cost.
 ///  2. A static `needs_log_probabilities` says whether log_probability must be known.
+///
+/// Optional: a static `unit_ratios` that is true if w exp(-r / beta) is a density ratio, whose mean
+/// over the baseline's rollouts is 1. Soft transfer makes use of that.
 template <class Weights>
 concept rollout_weights = requires(Weights& weights, std::span<const judged_rollout> rollouts,
                                    std::span<double> log_weights) {
@@ -71,10 +74,6 @@ struct stand_in_weights {
 
 template <class T, bool explained = explain_rollout_weights<std::remove_reference_t<T>>()>
 using usable_weights = usable_t<T, rollout_weights<std::remove_reference_t<T>>, stand_in_weights>;
-
-}  // namespace detail
-
-namespace detail {
 
 /// Fills in the rewards that a second reward gives. Returns what that cost.
 template <reward Judge>
@@ -115,6 +114,8 @@ class implicit_weights {
 public:
     /// Do rollouts need their log-probability?
     static constexpr bool needs_log_probabilities = true;
+    /// rho_pi / rho_BL averages to 1.
+    static constexpr bool unit_ratios = true;
 
     /// Throws invalid_option if an option is out of range.
     implicit_weights(Policy&& policy, implicit_weight_options options = {})

@@ -61,16 +61,18 @@ public:
         std::vector<double> log_weights;
         if constexpr (weighted) log_weights = weigh(all, rollouts);
         std::size_t candidate = 0, first = 0;
-        for (const value_query& query : queries)
-            for (value_estimate& value : query.values) {
-                const rollout_query& done = all.queries[candidate++];
-                const std::size_t n = done.rewards.size();
+        for (const value_query& query : queries) {
+            std::vector<judged_candidate> judged;
+            for (std::size_t i = 0; i < query.values.size(); ++i) {
+                const std::span<const double> rewards = all.queries[candidate + i].rewards;
                 std::span<const double> logs{log_weights};
-                if constexpr (weighted) logs = logs.subspan(first, n);
-                value = estimate(done.state, done.candidate, done.rewards, logs);
-                value.spent = done.spent;
-                first += n;
+                if constexpr (weighted) logs = logs.subspan(first, rewards.size());
+                judged.push_back({rewards, logs});
+                first += rewards.size();
             }
+            estimate(query, judged);
+            for (value_estimate& value : query.values) value.spent = all.queries[candidate++].spent;
+        }
     }
 
     /// Models piecewise_value: 1 where no rollout is needed.
@@ -145,6 +147,21 @@ private:
         return look_.length(state, candidate) > 0;
     }
 
+    /// All candidates of a query.
+    void estimate(const value_query& query, std::span<const judged_candidate> judged) const {
+        constexpr bool together = requires {
+            estimator_.estimate_together(judged, look_.range(), query.values);
+        };
+        if constexpr (together) estimator_.estimate_together(judged, look_.range(), query.values);
+        for (std::size_t i = 0; i < judged.size(); ++i) {
+            const token_id candidate = query.candidates[i];
+            value_estimate& value = query.values[i];
+            if constexpr (!together)
+                value = estimate(query.state, candidate, judged[i].rewards, judged[i].log_weights);
+            else if (look_.complete(query.state, candidate))
+                value = {.q = value.q, .standard_error = 0};
+        }
+    }
     [[nodiscard]] value_estimate estimate(const decode_state& state, token_id candidate,
                                           std::span<const double> rewards,
                                           std::span<const double> log_weights) const {
