@@ -4,6 +4,7 @@
 #include <tq/decode/decoder.hpp>
 #include <tq/transfer/direct.hpp>
 
+#include <cmath>
 #include <cstdint>
 #include <unordered_set>
 
@@ -103,6 +104,59 @@ TEST_CASE("cost: with reuse nothing is read twice, and what is counted is what i
     CHECK(reused.spent.baseline == reused.read.baseline);
     CHECK(reused.spent.reward == reused.read.reward);
     CHECK(reused.spent.total() < 48408);
+}
+
+namespace {
+
+/// Counted over read tokens, less 1, of many answers, with a prior as told.
+enum class prior { policy, baseline, another };
+
+double count_error(const tq::decode_options& options, prior from, bool own_baseline) {
+    reading_policy policy{tq::test::random_bigram(400, 2)}, other{tq::test::random_bigram(400, 3)},
+        third{tq::test::random_bigram(400, 3)};
+    reading_policy& baseline = own_baseline ? policy : other;
+    prefix_counter judged;
+    tq::direct_transfer q{baseline, reading_reward{judged}, {.horizon = 12}};
+    reading_policy& anchor = from == prior::policy     ? policy
+                             : from == prior::baseline ? baseline
+                                                       : third;
+    tq::decoder decoder{policy, q, anchor, options};
+    std::vector<tq::token_list> prompts(12, tq::token_list{0});
+    for (std::size_t i = 0; i < prompts.size(); ++i)
+        prompts[i].front() = static_cast<tq::token_id>(i);  // nothing is shared
+    auto answers = decoder.generate_all(prompts, 32);
+    while (!answers.advance().empty()) {
+    }
+    const std::size_t read = policy.reads.count() + other.reads.count() + third.reads.count() +
+                             judged.count() - prompts.size();  // rewards never read prompts first
+    std::size_t first_rows = 0, models = 0;
+    for (const reading_policy* model : {&policy, &other, &third})
+        models += model->reads.count() > 0 ? 1 : 0;
+    first_rows = (models - 1) * prompts.size();
+    return static_cast<double>(answers.spent().total()) / static_cast<double>(read - first_rows) -
+           1;
+}
+
+}  // namespace
+
+TEST_CASE("cost: what is counted is what is read, whoever is anchor, in every race") {
+    for (const bool own : {false, true})
+        for (const prior from : {prior::policy, prior::baseline, prior::another})
+            for (const tq::race_mode race : {tq::race_mode::exhaustive, tq::race_mode::exact})
+                for (const double budget : {HUGE_VAL, 12.0})
+                    for (const tq::selection select :
+                         {tq::selection::sample, tq::selection::argmax}) {
+                        if (budget < 100 && race == tq::race_mode::exhaustive) continue;
+                        const double error = count_error({.alpha = 0.1,
+                                                          .top_k = 6,
+                                                          .select = select,
+                                                          .race = race,
+                                                          .token_budget = budget},
+                                                         from, own);
+                        CAPTURE(own, static_cast<int>(from), tq::to_string(race), budget,
+                                tq::to_string(select));
+                        CHECK(std::abs(error) <= 0.02);
+                    }
 }
 
 TEST_CASE("cost: several rollouts read their candidate once") {

@@ -117,6 +117,10 @@ TEST_CASE("decoder: end tokens are the policy's, unless the options name others"
     CHECK(std::ranges::equal(named.end_tokens(), token_list{2, 3}));
     tq::decoder silent{tq::test::constant_policy{{0, 0}}, tq::zero_value{}};
     CHECK(silent.end_tokens().empty());
+    CHECK_THROWS_WITH((tq::decoder{model, tq::zero_value{}, {.end_tokens = {2, -1}}}),
+                      "decoder: end token = -1, must be in [0, 8)");
+    CHECK_THROWS_WITH((tq::decoder{model, tq::zero_value{}, {.end_tokens = {8}}}),
+                      "decoder: end token = 8, must be in [0, 8)");
 }
 
 TEST_CASE("decoder: the value is told what is left of the answer, and where it ends") {
@@ -130,11 +134,11 @@ TEST_CASE("decoder: the value is told what is left of the answer, and where it e
         std::vector<std::size_t> tokens_left, answer_sizes;
         token_list ends;
     } value;
-    tq::decoder decode{tq::test::constant_policy{{0, 0}}, value, {.end_tokens = {9}}};
+    tq::decoder decode{tq::test::constant_policy{{0, 0, -30}}, value, {.end_tokens = {2}}};
     (void)decoded(decode, 4);
     CHECK(value.tokens_left == std::vector<std::size_t>{4, 3, 2, 1});
     CHECK(value.answer_sizes == std::vector<std::size_t>{0, 1, 2, 3});
-    CHECK(value.ends == token_list{9});
+    CHECK(value.ends == token_list{2});
 }
 
 TEST_CASE("decoder: lvalues are held by reference, rvalues are moved in") {

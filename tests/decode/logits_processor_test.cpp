@@ -1,12 +1,14 @@
 // The tilt in other people's loops: by logits, by pick, and with a value of any type.
 
 #include <tq/decode/any_action_value.hpp>
+#include <tq/decode/budget.hpp>
 #include <tq/decode/logits_processor.hpp>
 #include <tq/transfer/direct.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <tuple>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -15,6 +17,7 @@
 #include "support/rewards.hpp"
 
 using tq::decode_options;
+using tq::token_list;
 using tq::test::contains;
 using tq::test::even_reward;
 using tq::test::message_of;
@@ -42,7 +45,7 @@ struct failing_value {
 };
 
 /// The state after some tokens of an answer to the prompt {0}.
-tq::decode_state state_of(const tq::token_list& sequence, std::uint64_t seed = 0) {
+tq::decode_state state_of(const token_list& sequence, std::uint64_t seed = 0) {
     return {.sequence = sequence,
             .prompt_size = 1,
             .tokens_left = 6,
@@ -51,7 +54,7 @@ tq::decode_state state_of(const tq::token_list& sequence, std::uint64_t seed = 0
 }
 
 template <class Model>
-std::vector<float> row_of(Model& model, const tq::token_list& sequence) {
+std::vector<float> row_of(Model& model, const token_list& sequence) {
     const tq::token_view view{sequence};
     const tq::logits_view row = model.next_logits({&view, 1})[0];
     return {row.begin(), row.end()};
@@ -69,7 +72,7 @@ std::vector<double> softmax(const std::vector<float>& row, double temperature = 
 TEST_CASE("logits_processor: the softmax of what it leaves is the tilted distribution") {
     for (std::uint64_t seed = 0; seed < 50; ++seed) {
         auto model = random_bigram(9, seed);
-        const tq::token_list sequence{0, static_cast<tq::token_id>(seed % 9)};
+        const token_list sequence{0, static_cast<tq::token_id>(seed % 9)};
         const decode_options options{.alpha = 0.05 + 0.02 * static_cast<double>(seed),
                                      .top_k = 1 + seed % 9,
                                      .temperature = 0.5 + 0.1 * static_cast<double>(seed % 8)};
@@ -94,7 +97,7 @@ TEST_CASE("logits_processor: the softmax of what it leaves is the tilted distrib
 
 TEST_CASE("logits_processor: several rows together are the rows one by one") {
     auto model = random_bigram(9, 5);
-    const std::vector<tq::token_list> sequences{{0}, {0, 3}, {0, 3, 8}};
+    const std::vector<token_list> sequences{{0}, {0, 3}, {0, 3, 8}};
     std::vector<std::vector<float>> rows, singles;
     std::vector<std::span<float>> views;
     std::vector<tq::decode_state> states;
@@ -122,8 +125,8 @@ TEST_CASE("logits_processor: pick is the decoder's decision, races included") {
         tq::direct_transfer q{model, even_reward{}, look};
         tq::decoder decode{model, q, options};
         tq::logits_processor steer{tq::direct_transfer{model, even_reward{}, look}, options};
-        const tq::token_list sequence{0, static_cast<tq::token_id>(seed % 12)};
-        const tq::decode_state state = state_of(sequence, seed);
+        const token_list sequence{0, static_cast<tq::token_id>(seed % 12)};
+        const tq::decode_state state = state_of(sequence, seed + 1);
         const tq::step expected = std::move(decode.next({&state, 1})[0]);
         const tq::step found = steer.pick(row_of(model, sequence), state);
         if (found.token != expected.token || found.race.rollouts != expected.race.rollouts)
@@ -133,7 +136,7 @@ TEST_CASE("logits_processor: pick is the decoder's decision, races included") {
 
 TEST_CASE("logits_processor: what it cannot do it says, and leaves rows as they were") {
     auto model = random_bigram(6, 1);
-    const tq::token_list sequence{0};
+    const token_list sequence{0};
     const tq::decode_state state = state_of(sequence);
     std::vector<float> row = row_of(model, sequence);
     const std::vector<float> before = row;
@@ -176,11 +179,11 @@ TEST_CASE("any_action_value: the same answers as the value, moved in or by refer
             const decode_options options{.alpha = 0.3, .top_k = 6, .race = race, .seed = seed};
             const auto decoded = [&](auto& value) {
                 tq::decoder decode{model, value, options};
-                auto stream = decode.generate(tq::token_list{0}, 8);
+                auto stream = decode.generate(token_list{0}, 8);
                 for (auto it = stream.begin(); it != stream.end(); ++it) continue;
-                return tq::token_list(stream.answer().begin(), stream.answer().end());
+                return token_list(stream.answer().begin(), stream.answer().end());
             };
-            const tq::token_list expected = decoded(q);
+            const token_list expected = decoded(q);
             CHECK(decoded(referred) == expected);
             CHECK(decoded(copy) == expected);
         }
@@ -192,7 +195,7 @@ TEST_CASE("any_action_value: range and cost come through, so that a race saves e
     tq::direct_transfer q{
         model, even_reward{}, {.horizon = 4, .rollouts = 2, .sampling = {.temperature = 1}}};
     tq::any_action_value any{q}, bare{arbitrary_value{}};
-    const tq::token_list sequence{0};
+    const token_list sequence{0};
     const tq::decode_state state = state_of(sequence);
     CHECK((any.range().lo == 0 && any.range().hi == 1));
     CHECK(any.cost(state) == 2 * q.cost(state));
@@ -205,4 +208,62 @@ TEST_CASE("any_action_value: range and cost come through, so that a race saves e
             (race == tq::race_mode::exact ? raced : all) += step.race.rollouts;
     }
     CHECK(raced < all / 2);
+}
+
+TEST_CASE("logits_processor: without a key, positions have random numbers of their own") {
+    constexpr std::size_t vocabulary = 50;
+    tq::logits_processor steer{tq::zero_value{}, {.top_k = vocabulary, .seed = 7}};
+    const std::vector<float> row(vocabulary, 0.0F);
+    token_list ids{0};
+    for (std::size_t left = 20; left > 0; --left)
+        ids.push_back(
+            steer
+                .pick(row,
+                      {.sequence = ids, .prompt_size = 1, .tokens_left = left, .end_tokens = {}})
+                .token);
+    // They are those of the decoder's own loop.
+    tq::test::constant_policy policy{row};
+    tq::decoder decoder{policy, tq::zero_value{}, {.top_k = vocabulary, .seed = 7}};
+    token_list expected{0};
+    for (const tq::step& step : decoder.generate(token_list{0}, 20)) expected.push_back(step.token);
+    CHECK(ids == expected);
+}
+
+TEST_CASE("logits_processor: budgets hold over an answer, as in the decoder's own loop") {
+    constexpr std::size_t length = 24, vocabulary = 32;
+    tq::tabular::bigram_model model = random_bigram(vocabulary, 6), baseline = model;
+    const auto decode = [&](const tq::decode_options& options, bool own_loop) {
+        tq::direct_transfer q{baseline, even_reward{}, {.horizon = 8, .reuse = false}};
+        token_list ids{3};
+        std::size_t spent = 0;
+        double kl = 0;
+        const auto take = [&](const tq::step& step) {
+            ids.push_back(step.token);
+            spent += step.spent.baseline + step.spent.reward;
+            kl += step.tilt_kl();
+        };
+        if (own_loop) {
+            tq::decoder decoder{model, q, options};
+            for (const tq::step& step : decoder.generate(token_list{3}, length)) take(step);
+        } else {
+            tq::logits_processor steer{q, options};
+            for (std::size_t left = length; left > 0; --left) {
+                const token_list sequence = ids;
+                const tq::token_view view{sequence};
+                take(steer.pick(model.next_logits({&view, 1})[0], {.sequence = sequence,
+                                                                   .prompt_size = 1,
+                                                                   .tokens_left = left,
+                                                                   .end_tokens = {}}));
+            }
+        }
+        return std::tuple{ids, spent, kl};
+    };
+    const tq::decode_options thrifty{.alpha = 0.05, .token_budget = 20};
+    const auto mine = decode(thrifty, false), own = decode(thrifty, true);
+    CHECK(std::get<0>(mine) == std::get<0>(own));
+    CHECK(std::get<1>(mine) == std::get<1>(own));  // its divergence is open
+    CHECK(std::get<1>(mine) <= 20 * length);
+    const tq::decode_options near{.alpha_rule = tq::kl_per_answer{2}, .top_k = vocabulary};
+    CHECK(decode(near, false) == decode(near, true));
+    CHECK(std::get<2>(decode(near, false)) <= 2 + 1e-6);
 }

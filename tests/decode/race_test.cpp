@@ -256,7 +256,7 @@ TEST_CASE("race: over the whole vocabulary it gives what exhaustive gives there"
     CHECK(raced.candidates < exhaustive.candidates / 2);
 }
 
-TEST_CASE("race: widened, it is over the whole vocabulary when few can win, else over top_k") {
+TEST_CASE("race: widened, it is over the whole vocabulary when few can win, else over draws") {
     tq::decode_options options{.alpha = 0.3, .top_k = 8, .race = tq::race_mode::exact};
     const bigram_result narrow = decode_bigram(options, 64);
     options.widen = true;
@@ -268,11 +268,55 @@ TEST_CASE("race: widened, it is over the whole vocabulary when few can win, else
     const bigram_result whole = decode_bigram(options, 64);
     options.top_k = 8;
     CHECK(decode_bigram(options, 64).answers == whole.answers);
-    options.alpha = 1e-3;  // so strong that nearly all can win
+    options.select = tq::selection::argmax;  // no noise: the largest priors are the likeliest
+    options.alpha = 1e-3;                    // so strong that nearly all can win
     options.widen = false;
     const bigram_result cut = decode_bigram(options, 64);
     options.widen = true;
     CHECK(decode_bigram(options, 64).answers == cut.answers);
+}
+
+TEST_CASE("race: widened and cut, its law is that of two draws without replacement") {
+    // The two largest log p + g are an ordered draw (i, j) without replacement. The second one wins
+    // if Q_j - Q_i = alpha d > 0 makes up for their distance: probability
+    // 1 - 1 / (1 + (1 - p_i)(exp d - 1)).
+    const std::vector<double> q{0.1, 0.9, 0.5, 1.0, 0.0};
+    const std::vector<float> logits{1.5F, 0.3F, 0.9F, -1.0F, 0.0F};
+    constexpr double alpha = 0.2;
+    constexpr std::size_t tokens = 5, draws = 100'000;
+    double total = 0;
+    for (const float logit : logits) total += std::exp(static_cast<double>(logit));
+    std::vector<double> p, law(tokens);
+    for (const float logit : logits) p.push_back(std::exp(static_cast<double>(logit)) / total);
+    for (std::size_t i = 0; i < tokens; ++i)
+        for (std::size_t j = 0; j < tokens; ++j) {
+            if (i == j) continue;
+            const double pair = p[i] * p[j] / (1 - p[i]), d = (q[j] - q[i]) / alpha;
+            const double second = d <= 0 ? 0 : 1 - 1 / (1 + (1 - p[i]) * std::expm1(d));
+            law[i] += pair * (1 - second);
+            law[j] += pair * second;
+        }
+    tq::test::constant_policy policy{logits};
+    struct known_reward {
+        const std::vector<double>& q;
+        double operator()(tq::token_view, tq::token_view answer) const {
+            return q[static_cast<std::size_t>(answer.back())];
+        }
+        [[nodiscard]] static tq::reward_range range() { return {0, 1}; }
+    };
+    tq::direct_transfer value{policy, known_reward{q}};
+    tq::decoder decoder{policy, value, {.alpha = alpha, .top_k = 2, .widen = true}};
+    const std::vector<tq::token_list> prompts(draws, tq::token_list{0});
+    auto answers = decoder.generate_all(prompts, 1);
+    while (!answers.advance().empty()) {
+    }
+    std::vector<double> seen(tokens);
+    for (std::size_t i = 0; i < draws; ++i)
+        ++seen[static_cast<std::size_t>(answers.answer(i).front())];
+    double chi_square = 0;
+    for (std::size_t z = 0; z < tokens; ++z)
+        chi_square += (seen[z] - draws * law[z]) * (seen[z] - draws * law[z]) / (draws * law[z]);
+    CHECK(chi_square < 18.47);  // 99.9 % point with 4 degrees of freedom
 }
 
 TEST_CASE("race: rollouts that cannot matter any more are given up") {

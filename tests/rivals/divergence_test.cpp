@@ -122,12 +122,10 @@ TEST_CASE("divergence: argmax blocks state that of the argmax, whatever alpha") 
     world_of_draws w;
     tq::direct_transfer prefix{w.policy, w.reward, {.horizon = 0}};
     for (const double alpha : {1e-12, 0.1, 1.0}) {
-        tq::block_decoder decoder{w.policy,
-                                  prefix,
-                                  {.alpha = alpha,
-                                   .block = 2,
-                                   .candidates = 8,
-                                   .select = tq::selection::argmax}};
+        tq::block_decoder decoder{
+            w.policy,
+            prefix,
+            {.alpha = alpha, .block = 2, .candidates = 8, .select = tq::selection::argmax}};
         const tq::value_estimate kl = stated(decoder, 6, 20);
         CHECK(kl.q == Catch::Approx(3 * tq::kl_of_best(8)));  // three blocks
         const double enumerated = w.best_divergence(tree::root(), 2, 8);
@@ -198,7 +196,6 @@ TEST_CASE("divergence: segment rejection states log E[draws], or more if attempt
         const double exact = divergence(enumerated, block);
         CAPTURE(attempts, acceptance, exact, kl.q, kl.standard_error);
         CHECK(kl.q >= exact - 4 * kl.standard_error - 1e-12);
-        if (attempts == 1000)
-            CHECK(std::abs(kl.q + std::log(acceptance)) <= 4 * kl.standard_error);
+        if (attempts == 1000) CHECK(std::abs(kl.q + std::log(acceptance)) <= 4 * kl.standard_error);
     }
 }

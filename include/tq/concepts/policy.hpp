@@ -190,7 +190,8 @@ template <class Model>
         return {};
 }
 
-/// next_logits, checked: throws backend_error unless there is a row for each sequence.
+/// next_logits, checked: throws backend_error unless there is a row of the whole vocabulary for
+/// each sequence.
 template <policy Model>
 [[nodiscard]] std::span<const logits_view> logits_of(Model& model,
                                                      std::span<const token_view> sequences) {
@@ -198,6 +199,12 @@ template <policy Model>
     if (rows.size() != sequences.size())
         throw backend_error{"policy: next_logits returned " + std::to_string(rows.size()) +
                             " rows for " + std::to_string(sequences.size()) + " sequences"};
+    const std::size_t vocabulary = vocab_size_of(model);
+    for (std::size_t i = 0; i < rows.size(); ++i)
+        if (rows[i].size() != vocabulary)
+            throw backend_error{"policy: row " + std::to_string(i) + " of next_logits has " +
+                                std::to_string(rows[i].size()) +
+                                " logits, must be vocab_size() = " + std::to_string(vocabulary)};
     return rows;
 }
 

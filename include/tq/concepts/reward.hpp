@@ -132,24 +132,26 @@ template <class Judge>
 
 namespace detail {
 
-/// Throws backend_error, beginning with `where`, if a value is not finite or not in `range`.
-inline void check_rewards(std::span<const double> values, reward_range range,
-                          std::string_view where) {
-    constexpr double slack = 1e-6;  // float rounding at the edges of a stated range
-    for (std::size_t i = 0; i < values.size(); ++i)
+/// Throws backend_error, beginning with `where`, if a value is not finite or not in `range`. What
+/// float rounding takes beyond its edges is cut off: a race relies on the range.
+inline void keep_in_range(std::span<double> values, reward_range range, std::string_view where) {
+    constexpr double slack = 1e-6;
+    for (std::size_t i = 0; i < values.size(); ++i) {
         if (!std::isfinite(values[i]) || values[i] < range.lo - slack ||
             values[i] > range.hi + slack)
             throw backend_error{std::string{where} + ": value " + std::to_string(values[i]) +
                                 " of answer " + std::to_string(i) + " of " +
                                 std::to_string(values.size()) + ", must be finite and in [" +
                                 std::to_string(range.lo) + ", " + std::to_string(range.hi) + "]"};
+        values[i] = (std::min)((std::max)(values[i], range.lo), range.hi);
+    }
 }
 
 }  // namespace detail
 
 /// Scores `answers` into `values` (same size), whichever form the reward has.
 /// Throws backend_error, which begins with `where`, if a value is NaN or infinite, or outside the
-/// range the reward states.
+/// range the reward states by more than 1e-6.
 template <reward Judge>
 void score_answers(Judge& judge, std::span<const answer_view> answers, std::span<double> values,
                    std::string_view where = "reward") {
@@ -159,7 +161,7 @@ void score_answers(Judge& judge, std::span<const answer_view> answers, std::span
     else
         for (std::size_t i = 0; i < answers.size(); ++i)
             values[i] = static_cast<double>(judge(answers[i].prompt, answers[i].answer));
-    detail::check_rewards(values.first(answers.size()), range_of(judge).value_or(reward_range{}),
+    detail::keep_in_range(values.first(answers.size()), range_of(judge).value_or(reward_range{}),
                           where);
 }
 

@@ -6,8 +6,9 @@
 namespace tq {
 
 /// Model tokens: how many tokens each model had to read, every shared prefix counted once and what
-/// is remembered not at all. An engine that caches prefixes decodes no more than this, besides the
-/// prompt, which each model reads once.
+/// is remembered not at all; what look-ahead must catch up on after steps without it included. An
+/// engine that caches prefixes decodes no more than this, besides the prompt, which each model
+/// reads once.
 struct model_tokens {
     std::size_t policy = 0;    ///< the policy, and the anchor if that is another model
     std::size_t baseline = 0;  ///< rollouts

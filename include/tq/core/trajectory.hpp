@@ -18,6 +18,7 @@ struct decode_state {
     token_view end_tokens;        ///< tokens that end the answer; they are not part of it
     random_key key{};             ///< of this prompt and this position
     std::size_t spent = 0;        ///< model tokens that look-ahead has cost this answer so far
+    std::size_t unread = 0;       ///< tokens at the answer's end that look-ahead has not read yet
     double kl = 0;  ///< nats that the tilts have spent in this answer so far, over what they tilt
 
     /// The prompt x.

@@ -54,8 +54,7 @@ public:
         std::vector<tilted_distribution> found = scorer_.propose(states, reach);
         // Q(s, z): the baseline finishes every answer s + z and the reward judges it, in a race
         // that drops who cannot win; exhaustive drops nobody.
-        const std::vector<race_outcome> raced =
-            run_race(scorer_.value(), options(), mode(), states, found);
+        const std::vector<race_outcome> raced = scorer_.race(mode(), states, found);
         std::vector<step> steps;
         for (std::size_t i = 0; i < states.size(); ++i) {
             // pi(z|s) ∝ prior(z|s) exp(Q(s,z) / alpha), once every Q is known.

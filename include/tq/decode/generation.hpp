@@ -13,25 +13,10 @@
 #include "../concepts/policy.hpp"
 #include "../core/error.hpp"
 #include "../core/trajectory.hpp"
+#include "prompt.hpp"
 #include "stream.hpp"
 
 namespace tq {
-
-/// The end tokens that a user chose, or those that the model states if there was no choice.
-template <class Model>
-[[nodiscard]] token_list chosen_end_tokens(const token_list& chosen, const Model& model) {
-    if (!chosen.empty()) return chosen;
-    const token_view stated = end_tokens_of(model);
-    return {stated.begin(), stated.end()};
-}
-
-/// Throws invalid_option unless a prompt has tokens, all of them in [0, vocab_size).
-inline void check_prompt(token_view prompt, std::size_t vocab_size, const std::string& where) {
-    check_option(!prompt.empty(), where, "size", 0, ">= 1 token");
-    for (const token_id token : prompt)
-        check_option(token >= 0 && static_cast<std::size_t>(token) < vocab_size, where, "token",
-                     token, "in [0, " + std::to_string(vocab_size) + ")");
-}
 
 /// The answers of a batch of prompts while they are decoded together. Prompts may come and go while
 /// it
@@ -153,6 +138,7 @@ private:
         double kl = 0;       // from the policy
         double tilt_kl = 0;  // from what is tilted
         model_tokens spent = {};
+        std::size_t unread = 0;  // by look-ahead
         weight_summary weights = {};
 
         [[nodiscard]] std::size_t emitted() const noexcept { return sequence.size() - start; }
@@ -167,6 +153,7 @@ private:
                                                         : token_view{answer.end_tokens},
                 .key = answer.key.fold_in(emitted),
                 .spent = answer.spent.baseline + answer.spent.reward,
+                .unread = answer.unread,
                 .kl = answer.tilt_kl};
     }
 
@@ -174,6 +161,8 @@ private:
         answer.kl += step.kl;
         answer.tilt_kl += step.tilt_kl();
         answer.spent += step.spent;
+        if constexpr (requires { step.unread(answer.unread); })
+            answer.unread = step.unread(answer.unread);
         answer.weights += step.weights;
         answer.finished = step.ends;
         const token_view tokens = step.emitted();

@@ -29,20 +29,11 @@
 #include "../estimate/mean.hpp"
 #include "../kernels/tilt.hpp"
 #include "options.hpp"
+#include "race_budget.hpp"
 #include "selection.hpp"
 #include "step.hpp"
 
 namespace tq {
-
-/// Model tokens that look-ahead may cost in this step: the part of the answer's budget that is open
-/// by now, less what has been spent; >= 0.
-[[nodiscard]] inline double step_budget(const decode_options& options, const decode_state& state) {
-    if (std::isinf(options.token_budget)) return options.token_budget;
-    const auto position = static_cast<double>(state.answer().size());
-    const double length = position + static_cast<double>(state.tokens_left);
-    const double open = std::pow((position + 1) / length, 1 / options.budget_front);
-    return (std::max)(0.0, options.token_budget * length * open - static_cast<double>(state.spent));
-}
 
 namespace detail {
 
@@ -92,8 +83,10 @@ public:
         // Best prospects first; they keep this order.
         std::sort(field_.begin(), field_.end(), likelier);
         report_.contenders = field_.size();
-        if constexpr (bounded_value<Value>)
-            keep_to(step_budget(options, state), static_cast<double>(value.cost(state)));
+        if constexpr (bounded_value<Value>) {
+            const auto cost = static_cast<double>(value.cost(state));
+            keep_to(step_budget(options, state, cost), cost);
+        }
         report_.starters = field_.size();
         width_ = foresees() ? 1 : field_.size();
     }
@@ -194,10 +187,11 @@ private:
             static_cast<std::size_t>((std::min)(plenty, budget / (std::max)(cost, 1.0)));
         std::size_t each = 1;
         for (const contender& c : field_) each = (std::max)(each, c.total);
-        // One rollout compares nothing: then the best prospect wins unseen.
-        field_.resize(affordable < 2 ? 1 : (std::min)(field_.size(), affordable));
         affordable_ = affordable;
-        report_.halved = field_.size() > 1 && field_.size() > affordable / each;
+        // One rollout compares nothing: then the best prospect wins unseen.
+        if (affordable < 2) return field_.resize(1);
+        while (halving_cost(field_.size(), each) > affordable) field_.pop_back();
+        report_.halved = field_.size() > affordable / each;
     }
 
     /// Pieces that a contender gets in the present round.
@@ -205,7 +199,8 @@ private:
         if (report_.halved) {
             const auto rounds = static_cast<std::size_t>(std::bit_width(report_.starters - 1));
             if (report_.rounds >= rounds) return 0;
-            const std::size_t share = affordable_ / rounds / field_.size();
+            const std::size_t left = affordable_ - (std::min)(affordable_, report_.rollouts);
+            const std::size_t share = left / (rounds - report_.rounds) / field_.size();
             return (std::min)(c.missing(), std::max<std::size_t>(1, share));
         }
         if (report_.mode == race_mode::confident)

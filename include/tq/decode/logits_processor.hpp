@@ -14,6 +14,7 @@
 #include "../core/error.hpp"
 #include "../kernels/log_sum_exp.hpp"
 #include "decoder.hpp"
+#include "ledger.hpp"
 
 namespace tq {
 
@@ -44,7 +45,10 @@ private:
 ///
 /// The candidates are the top_k largest logits; the others are forbidden (-inf). `sequence` is
 /// prompt and answer so far; `tokens_left` is how long the answer may still get: look-ahead must
-/// end where the answer will. Several rows together share the model calls of their look-ahead.
+/// end where the answer will. The state's other fields may be left out: a ledger keeps what each
+/// answer has spent, and its random numbers are those of the seed and the position. Answers to one
+/// prompt that shall differ need a `key` each. Several rows together share the model calls of their
+/// look-ahead.
 /// Where the engine lets tq pick the token as well, pick() can race and saves most of the rollouts.
 ///
 /// A row with NaN, or without a finite logit, throws backend_error; whatever the value throws
@@ -72,9 +76,12 @@ public:
         check_option(std::isinf(chosen.token_budget), "logits_processor", "token_budget",
                      chosen.token_budget, "inf where logits are wanted; pick() can keep to it");
         const std::vector<logits_view> views(rows.begin(), rows.end());
-        give(views, states);
-        const std::vector<tilted_distribution> tilted = decoder_.scorer().score(states);
-        for (std::size_t i = 0; i < rows.size(); ++i) write(tilted[i], rows[i]);
+        const std::vector<decode_state> filled = give(views, states);
+        const std::vector<tilted_distribution> tilted = decoder_.scorer().score(filled);
+        for (std::size_t i = 0; i < rows.size(); ++i) {
+            write(tilted[i], rows[i]);
+            ledger_.record(filled[i], tilted[i].spent, tilted[i].kl_prior, 0);
+        }
     }
 
     /// The decoder's own decision by these logits, which stay as they are.
@@ -84,20 +91,35 @@ public:
     /// One token for each row, in the order of the rows.
     [[nodiscard]] std::vector<step> pick(std::span<const logits_view> rows,
                                          std::span<const decode_state> states) {
-        give(rows, states);
-        return decoder_.next(states);
+        const std::vector<decode_state> filled = give(rows, states);
+        std::vector<step> steps = decoder_.next(filled);
+        for (std::size_t i = 0; i < steps.size(); ++i)
+            ledger_.record(filled[i], steps[i].spent, steps[i].tilt_kl(),
+                           steps[i].unread(filled[i].unread));
+        return steps;
     }
 
     [[nodiscard]] const decode_options& options() const noexcept { return decoder_.options(); }
+    /// What the answers have spent. Set it to go on with another processor's answers.
+    [[nodiscard]] tq::ledger& ledger() noexcept { return ledger_; }
+    [[nodiscard]] const tq::ledger& ledger() const noexcept { return ledger_; }
 
 private:
-    void give(std::span<const logits_view> rows, std::span<const decode_state> states) {
+    /// Hands the rows to the decoder; returns the states with what the ledger knows.
+    [[nodiscard]] std::vector<decode_state> give(std::span<const logits_view> rows,
+                                                 std::span<const decode_state> states) {
         check_option(rows.size() == states.size(), "logits_processor", "rows", rows.size(),
                      "as many as states, " + std::to_string(states.size()));
         for (const logits_view row : rows)
             check_option(!row.empty() && row.size() == rows.front().size(), "logits_processor",
                          "row size", row.size(), "that of the vocabulary, >= 1, in every row");
+        for (std::size_t i = 0; i < rows.size(); ++i)
+            check_tokens(states[i].end_tokens, rows[i].size(), "logits_processor", "end token");
         given_->give(rows);
+        std::vector<decode_state> filled;
+        for (const decode_state& state : states)
+            filled.push_back(ledger_.filled(state, options().seed));
+        return filled;
     }
 
     void write(const tilted_distribution& tilted, std::span<float> row) const {
@@ -117,6 +139,7 @@ private:
 
     std::unique_ptr<detail::given_logits> given_;  // the decoder has its address
     decoder<detail::given_logits&, Value> decoder_;
+    tq::ledger ledger_;
 };
 
 template <class Value>

@@ -64,9 +64,11 @@ struct decode_options {
     /// matters, so doubling alpha and the reward changes nothing. The spread of a state's Q over
     /// alpha is the range of logits that the tilt adds, w = (max Q - min Q) / alpha: below 1 it
     /// hardly moves the prior, above 10 the best Q takes all. The divergence that a draw costs is
-    /// at most w^2 / 8 nats a step (Hoeffding's lemma), and at most w. So choose it as a fraction
-    /// of Q's spread *between the candidates of a state*, which is smaller than that of the
-    /// rewards. decode/budget.hpp finds the alpha of a given divergence.
+    /// at most w^2 / 8 nats a step (Hoeffding's lemma), and at most w, besides what the cut to
+    /// top_k costs, -log(mass of the candidates). So choose it as a fraction of Q's spread
+    /// *between the candidates of a state*, which is smaller than that of the rewards:
+    /// decode/suggest_alpha.hpp measures it. decode/budget.hpp finds the alpha of a given
+    /// divergence.
     double alpha = 0.1;
 
     /// Chooses alpha for each state, in (0, inf], once the candidates' Q are known (log_p, log_z
@@ -91,8 +93,12 @@ struct decode_options {
     /// distribution is wanted: a race leaves it open where it dropped somebody.
     race_mode race = race_mode::exact;
 
-    /// In a race: candidates are all tokens that can win, wherever they are in the vocabulary, if
-    /// at most top_k can; only else the top_k likeliest. Costs no rollouts more. false = no-op.
+    /// In a race over a known range: candidates are the top_k tokens of the largest
+    /// log prior + noise, a draw of top_k tokens of the prior without replacement, instead of the
+    /// top_k likeliest; of them only those that can win are rolled out, which costs no more. The
+    /// token is the one of the largest log prior + noise + Q / alpha among them: if no more than
+    /// top_k can win, as the range tells, a draw from the closed form over the whole vocabulary.
+    /// false = no-op, and for argmax, which has no noise.
     bool widen = false;
 
     /// Of race_mode::confident: the probability, per step, that the best candidate is dropped; (0,
@@ -100,16 +106,13 @@ struct decode_options {
     double race_error = 0.05;
 
     /// Model tokens that look-ahead may cost per emitted token, on average over an answer of full
-    /// length; what one step leaves over, later ones may use. (0, inf]; inf = no limit (no-op). One
-    /// rollout of L tokens takes 1 + 2 L at most: baseline and reward read it. The candidates that
-    /// can win are rolled out as far as it goes, the best prospects first; where not all their
-    /// rollouts are affordable the worse half leaves after each round (Karnin, Koren and Somekh,
-    /// ICML 2013).
+    /// length. (0, inf]; inf = no limit (no-op). A step may use half of what is left, or two
+    /// rollouts if those are more: the first decisions come first, later ones get what these leave
+    /// over. One rollout of L tokens takes 1 + 2 L at most: baseline and reward read it. The
+    /// candidates that can win are rolled out as far as it goes, the best prospects first; where
+    /// not all their rollouts are affordable the worse half leaves after each round (Karnin, Koren
+    /// and Somekh, ICML 2013).
     double token_budget = std::numeric_limits<double>::infinity();
-
-    /// How early the budget may be used: after a share x of the answer at most a share
-    /// x^(1/budget_front) of it; [1, inf). 1 = evenly (no-op), 2 = half of it in the first quarter.
-    double budget_front = 1.0;
 
     /// Every random number is a function of it; the same seed gives the same text.
     std::uint64_t seed = 0;
@@ -134,8 +137,6 @@ inline void validate(const decode_options& options, std::string_view where) {
     check_option(!budget || (!options.alpha_rule && options.race != race_mode::exhaustive), where,
                  "token_budget", options.token_budget,
                  "inf where every Q is wanted (an alpha_rule, or race = exhaustive)");
-    check_option(options.budget_front >= 1 && options.budget_front <= 1e3, where, "budget_front",
-                 options.budget_front, "in [1, 1000]");
 }
 
 }  // namespace tq

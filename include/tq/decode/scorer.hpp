@@ -1,7 +1,6 @@
 #pragma once
 // The scorer: candidates, their Q, and the tilted distribution.
 
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -14,12 +13,12 @@
 #include "../concepts/action_value.hpp"
 #include "../concepts/policy.hpp"
 #include "../core/stopwatch.hpp"
-#include "../kernels/gumbel.hpp"
 #include "../kernels/log_sum_exp.hpp"
 #include "../kernels/tilt.hpp"
-#include "../kernels/top_k.hpp"
+#include "candidates.hpp"
 #include "options.hpp"
 #include "race.hpp"
+#include "read_ahead.hpp"
 #include "selection.hpp"
 #include "step.hpp"
 
@@ -28,7 +27,8 @@ namespace tq {
 /// Turns states into tilted distributions p(z|s) ∝ prior(z|s) exp(Q(s,z) / alpha).
 ///
 /// The prior is the policy (the paper's decoder), or another `anchor`: anchored at the baseline,
-/// exact Q never does worse than the baseline itself. Divergence is always measured against the
+/// exact Q never does worse than the baseline itself, over the whole vocabulary (a cut to top_k
+/// may). Divergence is always measured against the
 /// policy. Candidates are the top_k most likely tokens of the prior, then Q is asked for all of
 /// them, for all states, in one call.
 ///
@@ -68,17 +68,34 @@ public:
     /// whatever the models throw passes through.
     [[nodiscard]] std::vector<tilted_distribution> score(std::span<const decode_state> states) {
         std::vector<tilted_distribution> result = propose(states);
-        static_cast<void>(run_race(value_, options_, race_mode::exhaustive, states, result));
+        static_cast<void>(race(race_mode::exhaustive, states, result));
         for (std::size_t i = 0; i < states.size(); ++i) close(result[i], states[i]);
         return result;
+    }
+
+    /// The race of what propose() found, and what look-ahead had to read before it.
+    [[nodiscard]] std::vector<race_outcome> race(race_mode mode,
+                                                 std::span<const decode_state> states,
+                                                 std::span<tilted_distribution> found) {
+        const detail::read_ahead<value_type> ahead{value_};
+        std::vector<std::size_t> unread;
+        for (const decode_state& state : states) unread.push_back(ahead.unread(state));
+        std::vector<race_outcome> outcomes = run_race(value_, options_, mode, states, found);
+        const bool reads_on = ahead.reads_with(&policy_) || ahead.reads_with(anchor_);
+        for (std::size_t i = 0; i < states.size(); ++i) {
+            model_tokens& spent = found[i].spent;
+            if (spent.baseline > 0 && !reads_on) spent.baseline += unread[i];
+            if (spent.reward > 0) spent.reward += unread[i];
+        }
+        return outcomes;
     }
 
     /// The first half of score: candidates and their log-probabilities, Q still unknown (NaN). They
     /// are the top_k likeliest tokens of the prior.
     ///
     /// For a race that is won by the largest log prior(z) + noise(z) + Q(z) / alpha, where all Q /
-    /// alpha lie within a finite `reach` of each other, they are the tokens that can win, of the
-    /// whole vocabulary, if at most top_k can.
+    /// alpha lie within a finite `reach` of each other, they are the top_k tokens of the largest
+    /// log prior(z) + noise(z), less those that cannot win.
     [[nodiscard]] std::vector<tilted_distribution> propose(
         std::span<const decode_state> states,
         double reach = std::numeric_limits<double>::infinity()) {
@@ -90,11 +107,13 @@ public:
             anchor_ ? logits_of(*anchor_, views_) : logits_of(policy_, views_);
         for (std::size_t i = 0; i < rows.size(); ++i) {
             const detail::stopwatch watch{kernel_seconds_};
-            proposal found = std::isfinite(reach) ? contenders(rows[i], states[i].key, reach)
-                                                  : likeliest(rows[i]);
+            detail::row_candidates found =
+                std::isfinite(reach) ? finder_.contenders(rows[i], options_, states[i].key, reach)
+                                     : finder_.likeliest(rows[i], options_);
             result[i].tokens = std::move(found.tokens);
-            result[i].log_prior = log_probabilities(rows[i], result[i].tokens, found.log_partition);
-            result[i].spent.policy = anchor_ ? 2 : 1;
+            result[i].log_prior = detail::log_probabilities(
+                rows[i], result[i].tokens, options_.temperature, found.log_partition);
+            result[i].spent.policy = rows_read(states[i]);
         }
         set_policy(result);
         constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
@@ -141,14 +160,22 @@ public:
     [[nodiscard]] auto& value() noexcept { return value_; }
 
 private:
+    using value_type = std::remove_reference_t<Value>;
+
     void refuse_what_the_value_cannot() const {
-        using value_type = std::remove_reference_t<Value>;
         check_option(piecewise_value<value_type> || options_.race != race_mode::confident, "scorer",
                      "race", options_.race,
                      "exhaustive or exact: this value's Q does not come piece by piece");
         check_option(bounded_value<value_type> || std::isinf(options_.token_budget), "scorer",
                      "token_budget", options_.token_budget,
                      "inf: this value does not say what it costs (no `range()` and `cost(state)`)");
+    }
+
+    /// Rows that policy and anchor must read.
+    [[nodiscard]] std::size_t rows_read(const decode_state& state) const {
+        const detail::read_ahead<value_type> ahead{value_};
+        return (ahead.has_row(&policy_, state) ? 0 : 1) +
+               (anchor_ == nullptr || ahead.has_row(anchor_, state) ? 0 : 1);
     }
 
     void set_policy(std::vector<tilted_distribution>& result) {
@@ -160,58 +187,9 @@ private:
         const std::span<const logits_view> rows = logits_of(policy_, views_);
         const detail::stopwatch watch{kernel_seconds_};
         for (std::size_t i = 0; i < rows.size(); ++i)
-            result[i].log_pi = log_probabilities(rows[i], result[i].tokens,
-                                                 log_sum_exp(rows[i], options_.temperature));
-    }
-
-    /// Candidates of a row, and its log-partition.
-    struct proposal {
-        token_list tokens = {};
-        double log_partition = 0;
-    };
-
-    /// The top_k likeliest tokens, in descending order.
-    [[nodiscard]] proposal likeliest(logits_view row) {
-        top_.resize((std::min)(options_.top_k, row.size()));
-        const top_k_result top = top_k_log_partition(row, top_, options_.temperature);
-        proposal result{.log_partition = top.log_partition};
-        for (const scored_token& entry : std::span{top_}.first(top.found))
-            result.tokens.push_back(entry.token);
-        return result;
-    }
-
-    /// Those that can win, in descending order of the prior; the top_k likeliest if they are more.
-    [[nodiscard]] proposal contenders(logits_view row, random_key key, double width) {
-        const selection_noise noise{options_.select, key};
-        survivors_.resize((std::min)(options_.top_k, row.size()));
-        const std::size_t found =
-            gumbel_survivors(row, noise.field(), options_.temperature, width, survivors_);
-        if (found == 0 || found > survivors_.size()) return likeliest(row);
-        proposal result{.log_partition = log_sum_exp(row, options_.temperature)};
-        for (const scored_survivor& entry : std::span{survivors_}.first(found))
-            result.tokens.push_back(entry.token);
-        const auto logit = [&](token_id token) { return row[static_cast<std::size_t>(token)]; };
-        std::ranges::sort(result.tokens, [&](token_id a, token_id b) {
-            return logit(a) > logit(b) || (logit(a) == logit(b) && a < b);
-        });
-        return result;
-    }
-
-    /// log softmax(row / temperature) at `tokens`.
-    [[nodiscard]] std::vector<double> log_probabilities(logits_view row, token_view tokens,
-                                                        double log_partition) const {
-        if (tokens.empty() || !std::isfinite(log_partition))
-            throw backend_error{
-                "scorer: the model's logits hold NaN or infinity, or forbid every "
-                "token (log-partition " +
-                std::to_string(log_partition) + ")"};
-        std::vector<double> result;
-        result.reserve(tokens.size());
-        for (const token_id token : tokens)
-            result.push_back(static_cast<double>(row[static_cast<std::size_t>(token)]) /
-                                 options_.temperature -
-                             log_partition);
-        return result;
+            result[i].log_pi =
+                detail::log_probabilities(rows[i], result[i].tokens, options_.temperature,
+                                          log_sum_exp(rows[i], options_.temperature));
     }
 
     Policy policy_;
@@ -220,9 +198,7 @@ private:
     decode_options options_;
     double kernel_seconds_ = 0;
     std::vector<token_view> views_;  // [states]
-    // Workspaces, [top_k].
-    std::vector<scored_token> top_;
-    std::vector<scored_survivor> survivors_;
+    detail::candidate_finder finder_;
 };
 
 template <class Policy, class Value>

@@ -1,6 +1,7 @@
 #pragma once
 // What a decision looks like: the tilted distribution, and the token that was picked from it.
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <limits>
@@ -92,6 +93,13 @@ struct step {
     }
     /// Divergence of the distribution from the one that it tilts, in nats.
     [[nodiscard]] double tilt_kl() const noexcept { return distribution.kl_prior; }
+    /// How many tokens at the answer's end look-ahead has not read after this step, `before` of
+    /// them before it: none if the token's Q is known, only it if another's is.
+    [[nodiscard]] std::size_t unread(std::size_t before) const noexcept {
+        const auto known = [](double q) { return !std::isnan(q); };
+        if (known(distribution.q[choice])) return 0;
+        return std::ranges::any_of(distribution.q, known) ? 1 : before + 1;
+    }
 };
 
 }  // namespace tq

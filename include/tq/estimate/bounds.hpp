@@ -5,6 +5,8 @@
 // T is the number of tokens of an answer at most, width = r_max - r_min: a shift of the reward
 // changes no policy, so only the range counts. Divergences are over whole answers, in nats, to the
 // frozen policy; Q is the exact value under a baseline (direct, indirect or of the policy itself).
+// The bounds are of tilts over the whole vocabulary: a cut to top_k adds -log(mass of candidates)
+// in every step, which no alpha bounds.
 // The terms of the sub-optimality bound need the models: see tabular/gap.hpp.
 
 #include <algorithm>

@@ -19,12 +19,15 @@ namespace tq {
 /// log P of some tokens together under softmax(row / temperature): of one token, or of all end
 /// tokens.
 ///
-/// edges: no tokens -> -inf; a row that holds NaN or forbids every token -> NaN
-/// range: temperature in (0, inf); tokens in [0, V), distinct
+/// edges: no tokens, or only some outside the row -> -inf; a row that holds NaN or forbids every
+///        token -> NaN
+/// range: temperature in (0, inf); tokens distinct
 [[nodiscard]] inline double log_probability_of(logits_view row, token_view tokens,
                                                double temperature) noexcept {
     const auto logit = [&](token_id token) {
-        return static_cast<double>(row[static_cast<std::size_t>(token)]) / temperature;
+        const auto place = static_cast<std::size_t>(token);  // a negative one is beyond every row
+        return place < row.size() ? static_cast<double>(row[place]) / temperature
+                                  : -std::numeric_limits<double>::infinity();
     };
     double top = -std::numeric_limits<double>::infinity();
     for (const token_id token : tokens) top = (std::max)(top, logit(token));

@@ -31,10 +31,12 @@ public:
         bool found = false;  // some rollout went through here
     };
 
-    /// The longest known continuation of `sequence`, valid until remember() or forget().
-    [[nodiscard]] continuation recall(token_view sequence) const {
+    /// The longest known continuation of `sequence` among rollouts that end at `end_tokens`, valid
+    /// until remember() or forget().
+    [[nodiscard]] continuation recall(token_view sequence, token_view end_tokens = {}) const {
         continuation best;
-        for (const trajectory& known : known_) {
+        for (const auto& [known, ends] : known_) {
+            if (!std::ranges::equal(ends_[ends], end_tokens)) continue;
             if (known.start > sequence.size() || known.sequence.size() < sequence.size()) continue;
             // Sequences of one prompt differ at their ends: compare from there.
             if (!std::equal(sequence.rbegin(), sequence.rend(),
@@ -48,30 +50,42 @@ public:
         return best;
     }
 
-    /// Keeps a rollout.
-    void remember(const trajectory& rollout) {
+    /// Keeps a rollout that ends at `end_tokens`: where answers end is part of the facts.
+    void remember(const trajectory& rollout, token_view end_tokens = {}) {
+        if (capacity_ == 0) return;
+        const auto same = [&](const token_list& ends) {
+            return std::ranges::equal(ends, end_tokens);
+        };
+        const auto found = std::ranges::find_if(ends_, same);
+        const auto ends = static_cast<std::size_t>(found - ends_.begin());
+        if (found == ends_.end()) {
+            if (ends_.size() == max_ends) forget();
+            ends_.emplace_back(end_tokens.begin(), end_tokens.end());
+            return remember(rollout, end_tokens);
+        }
         if (known_.size() < capacity_)
-            known_.push_back(rollout);
-        else if (capacity_ > 0)
-            known_[oldest_++ % capacity_] = rollout;
+            known_.push_back({rollout, ends});
+        else
+            known_[oldest_++ % capacity_] = {rollout, ends};
     }
     /// Empties it.
     void forget() noexcept {
         known_.clear();
+        ends_.clear();
         oldest_ = 0;
     }
 
-    /// Where answers end is part of the facts: with other end tokens than before, all is forgotten.
-    void set_end_tokens(token_view end_tokens) {
-        if (std::ranges::equal(end_tokens, end_tokens_)) return;
-        end_tokens_.assign(end_tokens.begin(), end_tokens.end());
-        forget();
-    }
-
 private:
+    static constexpr std::size_t max_ends = 64;  // sets of end tokens; with more, all is forgotten
+
+    struct entry {
+        trajectory rollout;
+        std::size_t ends;  // which set of end tokens
+    };
+
     std::size_t capacity_;
-    token_list end_tokens_;
-    std::vector<trajectory> known_;  // a ring, once it is full
+    std::vector<token_list> ends_;
+    std::vector<entry> known_;  // a ring, once it is full
     std::size_t oldest_ = 0;
 };
 
@@ -81,8 +95,8 @@ namespace detail {
 struct remembered_rollouts {
     remembered_rollouts(std::span<const rollout_request> requests, rollout_memory& memory) {
         for (const rollout_request& request : requests) {
-            memory.set_end_tokens(request.end_tokens);
-            const rollout_memory::continuation known = memory.recall(request.sequence);
+            const rollout_memory::continuation known =
+                memory.recall(request.sequence, request.end_tokens);
             trajectory& rollout = rollouts.emplace_back(start_of(request));
             rollout.recalled = known.found;
             rollout.known = (std::min)(known.tokens.size(), request.max_tokens);
@@ -120,7 +134,8 @@ struct remembering_observer {
     void ended(std::span<const std::size_t> which, std::span<const trajectory> all) {
         for (const std::size_t i : which) {
             known.rollouts[i] = known.whole(i, all[i]);
-            if (known.rest[i].max_tokens > 0) memory.remember(known.rollouts[i]);
+            if (known.rest[i].max_tokens > 0)
+                memory.remember(known.rollouts[i], known.rest[i].end_tokens);
         }
         observer.ended(which, known.rollouts);
     }

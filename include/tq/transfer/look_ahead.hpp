@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <span>
 #include <string>
 #include <type_traits>
@@ -83,6 +84,16 @@ public:
             .finished = rollout.finished || is_end_token(query.candidate, query.state.end_tokens)};
     }
 
+    /// A remembered rollout may have gone where the answer went without looking.
+    [[nodiscard]] std::size_t unread(const decode_state& state) const {
+        const std::size_t size = state.sequence.size();
+        for (std::size_t n = 0; n < state.unread; ++n)
+            if (memory_.recall(state.sequence.first(size - n), state.end_tokens).found) return n;
+        return state.unread;
+    }
+    [[nodiscard]] bool reads_with(const void* model) const noexcept {
+        return options_.horizon > 0 && model == static_cast<const void*>(std::addressof(baseline_));
+    }
     [[nodiscard]] reward_range range() const { return range_of(reward_).value_or(reward_range{}); }
     [[nodiscard]] const rollout_options& options() const noexcept { return options_; }
     [[nodiscard]] const rollout_stats& stats() const noexcept { return stats_; }

@@ -34,7 +34,7 @@ struct judged_rollout {
 ///
 /// Requirements:
 ///  1. `weigh(rollouts, log_weights)` fills log_weights[i] for rollouts[i], n >= 1: a number, or
-///     -inf for weight 0; NaN refuses the estimate. Returns the model_tokens that it cost.
+///     -inf for weight 0; NaN is a backend_error. Returns the model_tokens that it cost.
 ///  2. A static `needs_log_probabilities` says whether log_probability must be known.
 ///
 /// Optional: a static `unit_ratios` that is true if w exp(-r / beta) is a density ratio, whose mean

@@ -98,6 +98,16 @@ public:
         const std::size_t readers = needs_log_probabilities() ? 3 : 2;
         return (piecewise ? 1 : look_.options().rollouts) * (1 + readers * look_.longest(state));
     }
+    /// Is this the model that writes the rollouts, so that what it reads elsewhere it need not read
+    /// again?
+    [[nodiscard]] bool reads_with(const void* model) const noexcept {
+        return look_.reads_with(model);
+    }
+    /// How many of the tokens at the answer's end its models have not read in earlier rollouts, for
+    /// counting.
+    [[nodiscard]] std::size_t unread(const decode_state& state) const {
+        return look_.unread(state);
+    }
     /// What every Q lies in, by the reward's range and the estimator.
     [[nodiscard]] reward_range range() const { return estimator_.range(look_.range()); }
 
@@ -193,7 +203,13 @@ private:
         if (judged.empty()) return result;
         std::vector<double> found(judged.size());
         const model_tokens spent = estimator_.weights().weigh(judged, found);
-        for (std::size_t n = 0; n < places.size(); ++n) result[places[n]] = found[n];
+        for (std::size_t n = 0; n < places.size(); ++n) {
+            if (std::isnan(found[n]))
+                throw backend_error{"importance weights: the log weight of rollout " +
+                                    std::to_string(n) + " of " + std::to_string(places.size()) +
+                                    " is NaN"};
+            result[places[n]] = found[n];
+        }
         share_cost(all, spent, judged.size());
         return result;
     }

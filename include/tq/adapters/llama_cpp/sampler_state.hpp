@@ -61,6 +61,7 @@ public:
         sequence_ = other.sequence_;
         prompt_size_ = other.prompt_size_;
         key_ = other.key_;
+        processor_.ledger() = other.processor_.ledger();
         error_ = other.error_;
     }
 
@@ -93,9 +94,7 @@ public:
             .tokens_left = std::max<std::size_t>(
                 1, options_.max_tokens - (std::min)(options_.max_tokens, emitted)),
             .end_tokens = options_.decode.end_tokens,
-            .key = key_.fold_in(emitted),
-            .spent = 0,
-            .kl = 0};
+            .key = key_.fold_in(emitted)};
         const std::span<llama_token_data> entries{candidates.data, candidates.size};
         const filled_row filled{row_, entries};
         if (options_.selects) {
