@@ -96,9 +96,7 @@ template <class Value>
     const auto list = field<nlohmann::json::array_t>(object, name);
     token_list tokens;
     for (const nlohmann::json& token : list) {
-        const bool good =
-            token.is_number_unsigned() &&
-            token.get<std::uint64_t>() <= std::uint64_t{std::numeric_limits<token_id>::max()};
+        const bool good = token.is_number_unsigned() && token.get<std::uint64_t>() <= 0x7fff'ffffU;
         if (!good)
             throw unusable{"\"" + std::string{name} + "\" has " + shown(token) +
                            ", must be integers in [0, 2147483647]"};
