@@ -320,6 +320,20 @@ TEST_CASE("what a server can never do is not asked again, and errors may come wi
               (tries == 1 ? " try)" : " tries)"));
 }
 
+TEST_CASE("a server's words are text, whatever they are") {
+    mock_server server{[](const received&, httplib::Response& response) {
+        response.status = 400;
+        response.set_content("a\xff\x1b[2J\xc3\xa4" + std::string(1000, 'x') + "\xc3",
+                             "text/plain");
+    }};
+    client asks{quick({server.url()})};
+    const std::string message =
+        message_of<backend_error>([&] { (void)asks.post("/x", json::object()); });
+    CHECK(contains(message, "status 400: a\xef\xbf\xbd [2J\xc3\xa4xxx"));
+    CHECK(message.size() < 600);
+    CHECK_NOTHROW((void)json(message).dump());
+}
+
 TEST_CASE("the first problem of several is told, too") {
     std::atomic<int> tries{0};
     mock_server server{[&](const received&, httplib::Response& response) {

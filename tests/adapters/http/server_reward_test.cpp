@@ -54,14 +54,16 @@ double value(const std::string& text) {
 
 TEST_CASE("pairs of prompt and answer, one prompt to a request") {
     const bool ranks = GENERATE(true, false);
+    const bool bare = ranks && GENERATE(true, false);  // a list of "score", as SGLang says it
     mock_server server{[&](const received& request, httplib::Response& response) {
         json list = json::array();
         const json& texts = request.body[ranks ? "documents" : "text_2"];
         const double query = value(request.body[ranks ? "query" : "text_1"]);
         for (std::size_t i = texts.size(); i-- > 0;)
-            list.push_back({{"index", i},
-                            {ranks ? "relevance_score" : "score", 100 * query + value(texts[i])}});
-        mock_server::say(response, {{ranks ? "results" : "data", list}});
+            list.push_back(
+                {{"index", i},
+                 {ranks && !bare ? "relevance_score" : "score", 100 * query + value(texts[i])}});
+        mock_server::say(response, bare ? list : json{{ranks ? "results" : "data", list}});
     }};
     server_reward reward{quick(server),
                          {.path = ranks ? reward_path::rerank : reward_path::score,

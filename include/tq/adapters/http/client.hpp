@@ -174,7 +174,7 @@ private:
         return false;
     }
 
-    /// The beginning of a problem, on one line and without the key.
+    /// The beginning of a problem, as UTF-8 on one line and without the key.
     [[nodiscard]] std::string excerpt(std::string text) const {
         constexpr std::string_view blank = "***";
         for (std::size_t at = 0; !key_.empty() && (at = text.find(key_, at)) != std::string::npos;
@@ -184,7 +184,7 @@ private:
         text.resize((std::min)(text.size(), std::size_t{400}));
         for (char& c : text)
             if (static_cast<unsigned char>(c) < ' ' || c == '\x7f') c = ' ';
-        return text;
+        return nlohmann::json::parse(detail::shown(text)).get<std::string>();
     }
 
     server_options options_;

@@ -24,7 +24,9 @@ namespace tq::http {
 
 /// Which path judges, and what of its answer is the reward.
 enum class reward_path {
-    rerank,     ///< /v1/rerank: "relevance_score" of the answer for the prompt (llama-server, vLLM)
+    /// /v1/rerank: "relevance_score" of the answer for the prompt (llama-server, vLLM), or "score"
+    /// (SGLang, text-embeddings-inference)
+    rerank,
     score,      ///< /score: "score" of the pair prompt and answer (vLLM)
     classify,   ///< /classify: "probs"[output] of prompt and answer as one text (vLLM)
     pooling,    ///< /pooling: "data" of the same, a reward model's number or vector (vLLM)
@@ -190,7 +192,8 @@ private:
     [[nodiscard]] double value_of(const nlohmann::json& part) const {
         switch (options_.path) {
             case reward_path::rerank:
-                return number(part, "relevance_score");
+                return number(part,
+                              detail::find(part, "relevance_score") ? "relevance_score" : "score");
             case reward_path::score:
                 return number(part, "score");
             case reward_path::classify:
