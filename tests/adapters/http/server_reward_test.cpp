@@ -162,6 +162,19 @@ TEST_CASE("finished answers are judged with their end token") {
     CHECK(result[0] - result[1] == 10);
 }
 
+TEST_CASE("a server that says what its model says") {
+    mock_server server{[](const received& request, httplib::Response& response) {
+        json list = json::array();
+        for (const json& tokens : request.body["input"])
+            list.push_back({{"probs", {tokens[1] == 2 ? 2.6712 : -0.7240}}});
+        mock_server::say(response, {{"data", list}});
+    }};
+    server_reward reward{quick(server), {.path = reward_path::classify}};
+    const token_list prompt{0}, good{2}, bad{3};
+    tq::http::self_check(reward, {{prompt, good, 2.671}, {prompt, bad, -0.724}});
+    CHECK(server.requests().size() == 1);
+}
+
 TEST_CASE("known scores show what a server does to a reward") {
     double scale = 1, sigmoid = 0;  // what the server makes of it
     const auto says = [&] {
