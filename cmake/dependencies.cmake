@@ -30,7 +30,19 @@ macro(tqstar_need_json)
     endif()
 endmacro()
 
-# Debian's cpp-httplib is a library with a pkg-config file, others have a CMake package or headers only.
+# Every system has a package of libcurl; to fetch and build it would be the worse choice.
+macro(tqstar_need_curl)
+    if(NOT TARGET CURL::libcurl)
+        find_package(CURL 7.68 QUIET)
+    endif()
+    if(NOT TARGET CURL::libcurl)
+        message(FATAL_ERROR "tq::http needs libcurl 7.68 or later and its headers (Debian: "
+            "libcurl4-openssl-dev), or leave it out: -DTQSTAR_HTTP=OFF")
+    endif()
+endmacro()
+
+# Of the tests: Debian's cpp-httplib is a library with a pkg-config file, others have a CMake package or
+# headers only.
 macro(tqstar_need_httplib)
     if(NOT TARGET httplib::httplib)
         find_package(httplib QUIET CONFIG)

@@ -1,4 +1,4 @@
-// Any bytes as what a server answers.
+// Any bytes as what a server answers: whole responses to the transport, or bodies.
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -64,7 +64,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                             "\r\nConnection: close\r\n\r\n" + body);
     const server_options patience{.urls = {server.url()},
                                   .response_timeout = std::chrono::milliseconds{2000},
-                                  .retries = 0,
+                                  .retries = data[0] >> 6 & 1U,
+                                  .backoff = std::chrono::milliseconds{0},
                                   .max_response = 1 << 20};
     const text_codec letters{
         .decode = [](tq::token_view tokens) { return std::string(tokens.size(), 'a'); },
@@ -78,9 +79,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                 {.speaks = speaks, .text = speaks == dialect::openai ? letters : text_codec{}}};
             const tq::rollout_request request{
                 .sequence = prompt, .max_tokens = 4, .end_tokens = prompt, .log_probability = true};
-            const auto rollout = model.complete({&request, 1}, {.temperature = 1}).front();
-            tq::fuzz::require(rollout.start == 2 && rollout.tokens().size() <= 4,
-                              "no more tokens than wanted");
+            const std::vector<tq::rollout_request> requests(1 + (data[0] >> 5 & 1U), request);
+            for (const auto& rollout : model.complete(requests, {.temperature = 1})) {
+                tq::fuzz::require(rollout.start == 2 && rollout.tokens().size() <= 4,
+                                  "no more tokens than wanted");
+                for (const tq::token_id token : rollout.tokens())
+                    tq::fuzz::require(token >= 0 || speaks == dialect::openai,
+                                      "tokens are numbers");
+                tq::fuzz::require(!(rollout.log_probability > 1), "no probability above one");
+            }
         } else {
             server_reward reward{
                 patience, {.path = static_cast<reward_path>(what - 3), .decode = letters.decode}};

@@ -98,6 +98,21 @@ TEST_CASE("log_probabilities: a model that forbids everything is an error, a tok
     CHECK(tq::log_probabilities(other, {&view, 1}).front() == -inf);
 }
 
+TEST_CASE("log_probabilities: tokens that the model does not have") {
+    auto model = tq::test::random_bigram(4, 1);
+    for (const tq::token_id token : {4, 2'000'000'000, -7}) {
+        // As the last token and, where the model would read it, in the middle.
+        for (const tq::token_list& sequence :
+             {tq::token_list{0, token}, tq::token_list{0, token, 1}}) {
+            const tq::continuation_view view{sequence, 1, false, {}};
+            CHECK(message_of<tq::backend_error>([&] {
+                      static_cast<void>(tq::log_probabilities(model, {&view, 1}));
+                  }) == "log_probabilities: token " + std::to_string(token) +
+                            " of a continuation, must be in [0, 4)");
+        }
+    }
+}
+
 TEST_CASE("log-probabilities need a law that gives every token a probability") {
     auto model = tq::test::random_bigram(4, 1);
     const auto refusal = [&](tq::sampling_rule rule) {

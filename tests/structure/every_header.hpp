@@ -15,7 +15,7 @@
 #if __has_include(<nlohmann/json.hpp>)
 #include <tq/ext/json/json.hpp>
 #endif
-#if __has_include(<httplib.h>)
+#if __has_include(<curl/curl.h>)
 #include <tq/adapters/http/http.hpp>
 #endif
 #if __has_include(<llama.h>)

@@ -43,8 +43,8 @@
 #if __has_include(<nlohmann/json.hpp>)
 #include <nlohmann/json.hpp>
 #endif
-#if __has_include(<httplib.h>)
-#include <httplib.h>
+#if __has_include(<curl/curl.h>)
+#include <curl/curl.h>
 #endif
 #if __has_include(<llama.h>)
 #include <llama.h>

@@ -3,10 +3,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
 #include <cstddef>
 #include <limits>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../concepts/policy.hpp"
@@ -53,6 +55,17 @@ struct continuation_view {
     }
 };
 
+namespace detail {
+/// Throws backend_error for a token outside a vocabulary of `size`.
+template <std::integral Size>
+void expect_tokens(token_view tokens, Size size) {
+    for (const token_id token : tokens)
+        if (token < 0 || std::cmp_greater_equal(token, size))
+            throw backend_error{"log_probabilities: token " + std::to_string(token) +
+                                " of a continuation, must be in [0, " + std::to_string(size) + ")"};
+}
+}  // namespace detail
+
 /// log rho(tau | u) of continuations under a model at a temperature, whoever wrote them: the sum of
 /// the log-probabilities of their tokens, the end (all end tokens together) included.
 ///
@@ -62,7 +75,8 @@ struct continuation_view {
 /// returns: [n]; 0 for a continuation of no tokens that is not finished; -inf where the model
 ///          forbids a token
 /// range:   temperature in (0, inf)
-/// errors:  backend_error for rows that hold NaN or forbid every token; what the model throws
+/// errors:  backend_error for rows that hold NaN or forbid every token, and for tokens that the
+///          model does not have; what the model throws
 template <policy Model>
 [[nodiscard]] std::vector<double> log_probabilities(
     Model& model, std::span<const continuation_view> continuations, double temperature = 1.0) {
@@ -71,6 +85,10 @@ template <policy Model>
         std::size_t position;
     };
     std::vector<place> places;
+    for (const continuation_view& one : continuations) {
+        detail::expect_tokens(one.sequence.subspan(one.start), vocab_size_of(model));
+        if (one.finished) detail::expect_tokens(one.end_tokens, vocab_size_of(model));
+    }
     for (std::size_t i = 0; i < continuations.size(); ++i)
         for (std::size_t n = 0; n < continuations[i].rows(); ++n)
             places.push_back({i, continuations[i].start + n});

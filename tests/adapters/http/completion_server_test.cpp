@@ -1,10 +1,8 @@
 #include "tq/adapters/http/completion_server.hpp"
 
-#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <memory>
-#include <thread>
 
 #include "mock_server.hpp"
 #include "support/catch.hpp"
@@ -32,7 +30,12 @@ constexpr tq::token_id end = 4;
 const token_list ends{end};
 
 server_options quick(std::vector<std::string> urls) {
-    return {.urls = std::move(urls), .response_timeout = 5s, .retries = 2, .backoff = 1ms};
+    // Debian's cpp-httplib lets no more than five wait for it.
+    return {.urls = std::move(urls),
+            .connections = 4,
+            .response_timeout = 5s,
+            .retries = 2,
+            .backoff = 1ms};
 }
 
 tq::tabular::bigram_model world() {
@@ -170,13 +173,19 @@ TEST_CASE("greedy rollouts of one length travel together, sampled ones with a se
         CHECK(server.requests()[0].body["model"] == "m");
     }
     SECTION("sampled") {
-        completion_server remote{quick({server.url()}), {.speaks = dialect::vllm}};
+        completion_server remote{quick({server.url()}), {.speaks = dialect::vllm, .group = false}};
         (void)remote.complete(requests, {.temperature = .7, .top_p = .9});
         std::vector<std::uint64_t> seeds;
         for (const received& request : server.requests()) {
             CHECK(request.body["temperature"] == .7);
             CHECK(request.body["top_p"] == .9);
+            // What is left out, vLLM takes from the model's generation_config.json.
             CHECK(request.body["top_k"] == -1);
+            CHECK(request.body["min_p"] == 0);
+            CHECK(request.body["repetition_penalty"] == 1);
+            CHECK(request.body["presence_penalty"] == 0);
+            CHECK(request.body["frequency_penalty"] == 0);
+            CHECK(request.body["stop_token_ids"] == ends);
             seeds.push_back(request.body["seed"]);
         }
         std::ranges::sort(seeds);
@@ -191,7 +200,7 @@ TEST_CASE("rollouts of one sequence as one request") {
             choices.push_back({{"token_ids", {i}}, {"finish_reason", "length"}});
         mock_server::say(response, {{"choices", choices}});
     }};
-    completion_server remote{quick({server.url()}), {.speaks = dialect::vllm, .group = true}};
+    completion_server remote{quick({server.url()}), {.speaks = dialect::vllm}};
     const token_list a{0}, b{1};
     std::vector<rollout_request> requests;
     for (const token_list* sequence : {&a, &b, &a})
@@ -204,8 +213,7 @@ TEST_CASE("rollouts of one sequence as one request") {
 }
 
 TEST_CASE("servers that speak text only") {
-    mock_server server{[](const received& request, httplib::Response& response) {
-        CHECK(request.body["prompt"] == "ab");
+    mock_server server{[](const received&, httplib::Response& response) {
         mock_server::say(
             response, {{"choices", {{{"index", 0}, {"text", "cdc"}, {"finish_reason", "stop"}}}}});
     }};
@@ -217,12 +225,27 @@ TEST_CASE("servers that speak text only") {
     CHECK(rollout.start == 2);
     CHECK(rollout.finished);
     CHECK(std::isnan(rollout.log_probability));
-    CHECK(server.requests().front().body["user"] == "tq");
+    const json asked = server.requests().front().body;
+    CHECK(asked["prompt"] == "ab");
+    CHECK(asked["user"] == "tq");
+    CHECK(asked["presence_penalty"] == 0);
+    for (const char* unknown :
+         {"repetition_penalty", "top_k", "min_p", "stop_token_ids", "add_special_tokens"})
+        CHECK_FALSE(asked.contains(unknown));  // the OpenAI API refuses what it does not know
 
     request.max_tokens = 2;  // more than was wanted is cut, and so not finished
     rollout = remote.complete({&request, 1}, {.temperature = 1}).front();
     CHECK(rollout.sequence == token_list{0, 1, 2, 3});
     CHECK_FALSE(rollout.finished);
+
+    completion_server vllm_text{
+        quick({server.url()}),
+        {.speaks = dialect::vllm, .text = letters, .extra = {{"min_p", nullptr}}}};
+    (void)vllm_text.complete({&request, 1}, {.temperature = 1});
+    const json text = server.requests().back().body;
+    CHECK(text["add_special_tokens"] == false);  // those of the prompt are in its text
+    CHECK_FALSE(text.contains("min_p"));         // null takes a field out
+    CHECK_FALSE(text.contains("stop_token_ids"));
 }
 
 TEST_CASE("log-probabilities of what was drawn") {
@@ -269,12 +292,7 @@ TEST_CASE(
     const token_list expected = list(uninterrupted.answer(0));
     REQUIRE(expected.size() >= 3);
 
-    std::atomic<int> calls{0};
-    auto server =
-        std::make_unique<mock_server>([&](const received& request, httplib::Response& response) {
-            llama_server(request, response);
-            ++calls;
-        });
+    auto server = std::make_unique<mock_server>(llama_server);
     const int port = server->port();
     server_options patience = quick({server->url()});
 
@@ -304,39 +322,168 @@ TEST_CASE(
         auto answers = decode.generate_all(prompts, 6);
         answers.advance();
         server.reset();
-        std::jthread comes_back{[&] {
-            std::this_thread::sleep_for(200ms);
-            server = std::make_unique<mock_server>(llama_server, port);
-        }};
+        server = std::make_unique<mock_server>(llama_server, port, 200ms);
         finish(answers);
-        comes_back.join();
         CHECK(list(answers.answer(0)) == expected);
         CHECK(remote.servers().tries() > server->requests().size());
     }
 }
 
+namespace {
+
+/// What comes of a request for two tokens whose answer is `answer`: the rollout, or the error's words after
+/// server and path.
+struct asked {
+    tq::trajectory rollout;
+    std::string problem;
+};
+asked ask(const json& answer, dialect speaks = dialect::vllm, const token_list& end_tokens = ends) {
+    mock_server server{
+        [&](const received&, httplib::Response& response) { mock_server::say(response, answer); }};
+    completion_server remote{quick({server.url()}), {.speaks = speaks}};
+    const token_list prompt{0};
+    const rollout_request request{
+        .sequence = prompt, .max_tokens = 2, .end_tokens = end_tokens, .log_probability = true};
+    asked result;
+    result.problem = message_of<backend_error>([&] {
+        result.rollout = remote.complete({&request, 1}, {.temperature = 1}).front();
+    });
+    const std::string where =
+        server.url() + (speaks == dialect::vllm ? "/v1/completions: " : "/completion: ");
+    if (result.problem == "nothing was thrown") return {result.rollout, ""};
+    INFO(result.problem);
+    CHECK(result.problem.starts_with(where));
+    result.problem.erase(0, where.size());
+    return result;
+}
+
+json choice(const json& fields) {
+    json one{{"token_ids", {1, 2}}, {"finish_reason", "length"}};
+    one.update(fields);
+    return {{"choices", {one}}};
+}
+json llama(const json& fields) {
+    json one{{"tokens", {1, 2}}, {"stop_type", "limit"}};
+    one.update(fields);
+    return one;
+}
+
+}  // namespace
+
 TEST_CASE("answers that are nonsense") {
     const auto fails = [](const json& answer, const std::string& part) {
-        mock_server server{[&](const received&, httplib::Response& response) {
-            mock_server::say(response, answer);
-        }};
-        completion_server remote{quick({server.url()}), {.speaks = dialect::vllm}};
-        const token_list prompt{0};
-        const rollout_request request{.sequence = prompt, .max_tokens = 2, .end_tokens = {}};
-        const std::string message = message_of<backend_error>([&] {
-            (void)remote.complete({&request, 1}, {.temperature = 0});
-        });
-        INFO(message);
-        CHECK(contains(message, "completion_server: "));
-        CHECK(contains(message, part));
+        const std::string problem = ask(answer).problem;
+        INFO(problem);
+        CHECK(contains(problem, part));
+        CHECK(problem.ends_with("(1 try)"));
     };
-    fails(json::object(), "without a usable \"choices\"");
+    fails(json::object(), "without a usable \"choices\": {}");
     fails(json{{"choices", json::array()}}, "0 results for 1 requests");
-    fails(json{{"choices", {1}}}, "without a usable \"finish_reason\"");
-    fails(json{{"choices", {{{"finish_reason", "stop"}}}}}, "without a usable \"token_ids\"");
-    fails(json{{"choices", {{{"finish_reason", "stop"}, {"token_ids", {"a"}}}}}}, "\"token_ids\"");
-    fails(json{{"choices", {{{"index", 7}}}}}, "two results for one request");
-    fails(json(5), "\"choices\"");
+    fails(json{{"choices", nullptr}}, "without a usable \"choices\": {\"choices\":null}");
+    fails(json{{"detail", "model is still loading"}}, "{\"detail\":\"model is still loading\"}");
+    fails(json{{"choices", {1}}}, "without a usable \"token_ids\": 1");
+    fails(choice({{"token_ids", nullptr}}), "without a usable \"token_ids\"");
+    fails(choice({{"token_ids", json::array()}, {"text", "abc"}}), "text without \"token_ids\"");
+    fails(choice({{"index", 7}}), "\"index\" is 7, must be an integer in [0, 1)");
+    fails(choice({{"index", "0"}}), "\"index\" is \"0\"");
+    fails(json(5), "\"choices\": 5");
+    fails(choice({{"finish_reason", "content_filter"}}), "\"finish_reason\": \"content_filter\"");
+    fails(choice({{"finish_reason", "repetition"}}), "\"finish_reason\": \"repetition\"");
+    fails(choice({{"finish_reason", 5}}), "\"finish_reason\": 5");
+    fails(choice({{"logprobs", {{"token_logprobs", {500, -1}}}}}),
+          "a log-probability of 500, must be <= 0");
+    // What a context that is full leaves of it.
+    fails(choice({{"token_ids", {1}}}), "cut after 1 of 2 tokens: the server's context is full");
+    CHECK(contains(ask(choice({{"finish_reason", "abort"}})).problem, "\"abort\" (3 tries)"));
+    const auto llama_fails = [](const json& answer, const std::string& part) {
+        CHECK(contains(ask(answer, dialect::llama_cpp).problem, part));
+    };
+    llama_fails(llama({{"truncated", true}}), "\"truncated\"");
+    llama_fails(llama({{"tokens", json::array()}, {"content", "abc"}}), "text without \"tokens\"");
+    llama_fails(llama({{"stop_type", "none"}}), "\"stop_type\": \"none\"");
+    llama_fails(llama({{"tokens", {1}}}), "cut after 1 of 2 tokens");
+}
+
+TEST_CASE("token numbers that are none") {
+    for (const json& token : {json(-7), json(4294967297), json(18446744073709551615U), json(1.9),
+                              json(1e300), json(true), json("a"), json(nullptr)}) {
+        const std::string must =
+            " has " + token.dump() + ", must be integers in [0, 2147483647] (1 try)";
+        CHECK(ask(choice({{"token_ids", {1, token}}})).problem == "\"token_ids\"" + must);
+        CHECK(ask(llama({{"tokens", {1, token}}}), dialect::llama_cpp).problem ==
+              "\"tokens\"" + must);
+    }
+}
+
+TEST_CASE("log-probabilities that are not there cost the log-probability alone") {
+    for (const json& value :
+         {json(nullptr), json("x"), json{-1, -1}, json::object(), json(5),
+          json{{"token_logprobs", nullptr}}, json{{"token_logprobs", {nullptr, -1}}},
+          json{{"token_logprobs", {-1}}}, json{{"token_logprobs", {"a", true}}}}) {
+        INFO(value);
+        const asked vllm_says = ask(choice({{"logprobs", value}}));
+        CHECK(vllm_says.problem.empty());
+        CHECK(std::isnan(vllm_says.rollout.log_probability));
+        const asked llama_says =
+            ask(llama({{"completion_probabilities", value}}), dialect::llama_cpp);
+        CHECK(llama_says.problem.empty());
+        CHECK(std::isnan(llama_says.rollout.log_probability));
+    }
+    const json per_token{{{"logprob", nullptr}}, {{"logprob", -1}}};
+    CHECK(std::isnan(ask(llama({{"completion_probabilities", per_token}}), dialect::llama_cpp)
+                         .rollout.log_probability));
+}
+
+TEST_CASE("how a rollout ended") {
+    // Not known to have ended: a cut one.
+    for (const json& reason : {json(nullptr), json("")}) {
+        const asked says = ask(choice({{"finish_reason", reason}, {"token_ids", {1}}}));
+        CHECK(says.problem.empty());
+        CHECK_FALSE(says.rollout.finished);
+        CHECK(says.rollout.sequence == token_list{0, 1});
+    }
+    // An end token that is the server's alone is no token of the answer.
+    for (const json& stop : {json(nullptr), json(2)}) {
+        const asked says = ask(choice({{"finish_reason", "stop"}, {"stop_reason", stop}}));
+        CHECK(says.rollout.finished);
+        CHECK(says.rollout.sequence == token_list{0, 1});
+        CHECK(std::isnan(says.rollout.log_probability));
+    }
+    CHECK(ask(llama({{"stop_type", "eos"}}), dialect::llama_cpp, {}).rollout.sequence ==
+          token_list{0, 1});
+    // A stop string's tokens are.
+    CHECK(ask(choice({{"finish_reason", "stop"}, {"stop_reason", "."}, {"token_ids", {1}}}))
+              .rollout.sequence == token_list{0, 1});
+}
+
+TEST_CASE("a sequence that does not fit is named before anything is sent") {
+    mock_server server{vllm};
+    completion_server remote{quick({server.url()}), {.speaks = dialect::vllm, .context = 4}};
+    const token_list fits{0, 1}, too_long{0, 1, 2};
+    const std::vector<rollout_request> requests{
+        {.sequence = fits, .max_tokens = 2, .end_tokens = ends},
+        {.sequence = too_long, .max_tokens = 2, .end_tokens = ends}};
+    CHECK(message_of<tq::invalid_option>(
+              [&] { (void)remote.complete(requests, {.temperature = 0}); }) ==
+          "completion_server: context = 4, must be >= 5: sequence 1 has 3 tokens, its rollout up "
+          "to 2");
+    CHECK(server.requests().empty());
+    CHECK(remote.complete({requests.data(), 1}, {.temperature = 0}).size() == 1);
+}
+
+TEST_CASE("nonsense from one of a fleet names that one") {
+    mock_server good{vllm}, bad{[](const received&, httplib::Response&response) {
+        mock_server::say(response, {{"choices", json::array()}});
+    }};
+    completion_server remote{quick({good.url(), bad.url()}),
+                             {.speaks = dialect::vllm, .path = "/api/x"}};
+    const token_list prompt{0};
+    const rollout_request request{.sequence = prompt, .max_tokens = 2, .end_tokens = ends};
+    CHECK(remote.complete({&request, 1}, {.temperature = 0}).size() == 1);
+    CHECK(contains(message_of<backend_error>([&] {
+                       (void)remote.complete({&request, 1}, {.temperature = 0});
+                   }),
+                   bad.url() + "/api/x: 0 results for 1 requests"));
 }
 
 TEST_CASE("completion options out of range") {
@@ -363,6 +510,8 @@ TEST_CASE("the server's own codec") {
     const auto codec = tq::http::server_codec(dialect::llama_cpp, quick({server.url()}));
     CHECK(codec.decode(token_list{0, 2}) == "ac");
     CHECK(codec.encode("ca") == token_list{2, 0});
+    CHECK(contains(message_of<backend_error>([&] { (void)codec.encode("A"); }),
+                   server.url() + "/tokenize: \"tokens\" has -32, must be"));
     CHECK(contains(
         message_of<tq::invalid_option>([] { (void)tq::http::server_codec(dialect::openai, {}); }),
         "dialect = openai"));

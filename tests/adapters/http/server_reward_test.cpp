@@ -1,10 +1,12 @@
 #include "tq/adapters/http/server_reward.hpp"
 
 #include <chrono>
+#include <cmath>
 
 #include "mock_server.hpp"
 #include "support/catch.hpp"
 #include "support/message.hpp"
+#include "tq/adapters/http/self_check.hpp"
 
 using namespace std::chrono_literals;
 using nlohmann::json;
@@ -52,14 +54,16 @@ double value(const std::string& text) {
 
 TEST_CASE("pairs of prompt and answer, one prompt to a request") {
     const bool ranks = GENERATE(true, false);
+    const bool bare = ranks && GENERATE(true, false);  // a list of "score", as SGLang says it
     mock_server server{[&](const received& request, httplib::Response& response) {
         json list = json::array();
         const json& texts = request.body[ranks ? "documents" : "text_2"];
         const double query = value(request.body[ranks ? "query" : "text_1"]);
         for (std::size_t i = texts.size(); i-- > 0;)
-            list.push_back({{"index", i},
-                            {ranks ? "relevance_score" : "score", 100 * query + value(texts[i])}});
-        mock_server::say(response, {{ranks ? "results" : "data", list}});
+            list.push_back(
+                {{"index", i},
+                 {ranks && !bare ? "relevance_score" : "score", 100 * query + value(texts[i])}});
+        mock_server::say(response, bare ? list : json{{ranks ? "results" : "data", list}});
     }};
     server_reward reward{quick(server),
                          {.path = ranks ? reward_path::rerank : reward_path::score,
@@ -69,6 +73,7 @@ TEST_CASE("pairs of prompt and answer, one prompt to a request") {
     CHECK(server.requests().size() == 2);
     CHECK(server.requests()[0].path == (ranks ? "/v1/rerank" : "/score"));
     CHECK(server.requests()[0].body["model"] == "judge");
+    CHECK(server.requests()[0].body["use_activation"] == false);
 }
 
 TEST_CASE("prompt and answer as one text") {
@@ -98,14 +103,16 @@ TEST_CASE("prompt and answer as one text") {
     SECTION("an entry that is not there") {
         server_reward reward{quick(server), {.path = path, .decode = letters, .output = 2}};
         CHECK(contains(message_of<backend_error>([&] { (void)values(reward); }),
-                       "output 2 of an answer with 2 entries"));
+                       "/" +
+                           std::string{path == reward_path::embedding ? "v1/embeddings: "
+                                       : path == reward_path::pooling ? "pooling: "
+                                                                      : "classify: "} +
+                           "output 2 of \"" + name + "\", which is [-1,"));
     }
 }
 
 TEST_CASE("states of llama-server come as a list of rows") {
     mock_server server{[](const received& request, httplib::Response& response) {
-        CHECK(request.path == "/embedding");
-        CHECK(request.body["embd_normalize"] == -1);
         json list = json::array();
         for (const json& text : request.body["input"])
             list.push_back({{"index", list.size()}, {"embedding", {{0, 0}, {1, value(text)}}}});
@@ -114,6 +121,83 @@ TEST_CASE("states of llama-server come as a list of rows") {
     server_reward reward{quick(server),
                          {.path = reward_path::state, .decode = letters, .output = 1}};
     CHECK(values(reward) == std::vector<double>{4, 10, 1, 9});
+    CHECK(server.requests()[0].path == "/embedding");
+    CHECK(server.requests()[0].body["embd_normalize"] == -1);
+    CHECK_FALSE(server.requests()[0].body.contains("use_activation"));
+}
+
+TEST_CASE("without a codec, token numbers travel") {
+    mock_server server{[](const received& request, httplib::Response& response) {
+        json list = json::array();
+        for (const json& tokens : request.body["input"])
+            list.push_back({{"index", list.size()}, {"probs", {tokens.size()}}});
+        mock_server::say(response, {{"data", list}});
+    }};
+    server_reward reward{
+        quick(server),
+        {.path = reward_path::classify, .at = "/v1/classify", .extra = {{"user", "tq"}}}};
+    CHECK(values(reward) == std::vector<double>{2, 3, 1, 3});
+    const received asked = server.requests()[0];
+    CHECK(asked.path == "/v1/classify");
+    CHECK(asked.body["input"] == json{{0, 2}, {1, 3, 3}, {0}, {0, 3, 3}});
+    CHECK(asked.body["add_special_tokens"] == false);
+    CHECK(asked.body["use_activation"] == false);
+    CHECK(asked.body["user"] == "tq");
+}
+
+TEST_CASE("finished answers are judged with their end token") {
+    const bool pair = GENERATE(true, false);
+    mock_server server{[&](const received& request, httplib::Response& response) {
+        json list = json::array();
+        for (const json& text : request.body[pair ? "text_2" : "input"])
+            list.push_back({{"score", value(text)}, {"probs", {value(text)}}});
+        mock_server::say(response, {{"data", list}});
+    }};
+    server_reward reward{
+        quick(server),
+        {.path = pair ? reward_path::score : reward_path::classify, .decode = letters, .end = 9}};
+    const std::vector<answer_view> two{{prompt_a, x, true}, {prompt_a, x, false}};
+    std::vector<double> result(2);
+    tq::score_answers(reward, two, result);
+    CHECK(result[0] - result[1] == 10);
+}
+
+TEST_CASE("a server that says what its model says") {
+    mock_server server{[](const received& request, httplib::Response& response) {
+        json list = json::array();
+        for (const json& tokens : request.body["input"])
+            list.push_back({{"probs", {tokens[1] == 2 ? 2.6712 : -0.7240}}});
+        mock_server::say(response, {{"data", list}});
+    }};
+    server_reward reward{quick(server), {.path = reward_path::classify}};
+    const token_list prompt{0}, good{2}, bad{3};
+    tq::http::self_check(reward, {{prompt, good, 2.671}, {prompt, bad, -0.724}});
+    CHECK(server.requests().size() == 1);
+}
+
+TEST_CASE("known scores show what a server does to a reward") {
+    double scale = 1, sigmoid = 0;  // what the server makes of it
+    const auto says = [&] {
+        return [=](tq::token_view, tq::token_view answer) {
+            const double score = scale * static_cast<double>(answer[0]);
+            return sigmoid != 0 ? 1 / (1 + std::exp(-score)) : score;
+        };
+    };
+    const std::vector<tq::http::known_score> known{{{0}, {2}, 2}, {{0}, {-1}, -1}};
+    auto honest = says();
+    CHECK_NOTHROW(tq::http::self_check(honest, known));
+    scale = 0;
+    auto constant = says();
+    CHECK(message_of<backend_error>([&] { tq::http::self_check(constant, known); }) ==
+          "self_check: answer 0 is known to have 2.000000, the server says 0.000000");
+    scale = sigmoid = 1;
+    auto squashed = says();
+    CHECK(contains(message_of<backend_error>([&] { tq::http::self_check(squashed, known); }),
+                   "says 0.880797, its sigmoid"));
+    CHECK(contains(message_of<tq::invalid_option>([&] {
+                       tq::http::self_check(honest, {{{0}, {2}, 2}});
+                   }),
+                   "known = 1 scores, must be two or more that differ"));
 }
 
 TEST_CASE("forms that vectors come in") {
@@ -143,8 +227,10 @@ TEST_CASE("a stated range is checked, and nonsense is refused") {
     };
     CHECK(message(.5) == "nothing was thrown");
     CHECK(contains(message(2), "must be finite and in [0"));
-    CHECK(contains(message("good"), "without a usable \"score\""));
-    CHECK(contains(message(nullptr), "without a usable \"score\""));
+    for (const json& none : {json("good"), json(nullptr), json(true)})
+        CHECK(contains(
+            message(none),
+            "/score: an answer without a number \"score\": {\"index\":0,\"score\":" + none.dump()));
 }
 
 TEST_CASE("reward options out of range") {

@@ -2,10 +2,9 @@
 // completion_server: a baseline that runs on a server.
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
-#include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -15,6 +14,7 @@
 #include "../../core/error.hpp"
 #include "../../core/trajectory.hpp"
 #include "client.hpp"
+#include "completion.hpp"
 #include "grouping.hpp"
 #include "options.hpp"
 #include "parsing.hpp"
@@ -37,17 +37,24 @@ struct completion_options {
     text_codec text = {};
 
     /// Greedy rollouts travel so many to a request; 0 = 8, and 1 with dialect::openai, of whose
-    /// imitations some take one prompt only. Sampled ones go one to a request: each has a seed of
-    /// its own.
+    /// imitations some take one prompt only.
     std::size_t greedy_batch = 0;
 
-    /// Sampled rollouts of one sequence travel as one request with "n", which reads the sequence
-    /// once where the server has no prefix cache. Then they depend on which others are asked for
-    /// with them, so a decode's tokens may depend on `slots`. false = no-op.
-    bool group = false;
+    /// Sampled rollouts of one sequence travel as one request with "n": the server reads it once
+    /// and has fewer requests. Then they depend on which others are asked for with them, so a
+    /// decode's tokens may depend on `in_flight`. If not set: true for dialect::vllm; false for
+    /// llama-server, which takes no more than it has slots, and for others.
+    std::optional<bool> group = std::nullopt;
+
+    /// Tokens that the server's context holds, 0 = not known. A sequence that does not fit,
+    /// together with its rollout, is refused before anything is sent.
+    std::size_t context = 0;
+
+    /// The path of requests; empty = "/completion" of llama-server, "/v1/completions" of others.
+    std::string path = {};
 
     /// Further fields of every request: an object, such as {"lora": [{"id": 0, "scale": 1}]} or
-    /// {"stop": ["\n"]}.
+    /// {"stop": ["\n"]}. null takes out a field that the server does not know, such as "min_p".
     nlohmann::json extra = nlohmann::json::object();
 };
 
@@ -82,30 +89,34 @@ public:
                      options_.extra.type_name(), "a JSON object");
         if (options_.greedy_batch == 0)
             options_.greedy_batch = options_.speaks == dialect::openai ? 1 : 8;
+        if (options_.path.empty()) options_.path = llama() ? "/completion" : "/v1/completions";
     }
 
     /// Models completer. Throws backend_error if a server fails for good or answers nonsense.
     [[nodiscard]] std::vector<trajectory> complete(std::span<const rollout_request> requests,
                                                    sampling_rule rule) {
+        for (std::size_t i = 0; i < requests.size(); ++i) expect_room(requests[i], i);
         const std::vector<batch> batches = batches_of(requests, rule);
         std::vector<nlohmann::json> bodies;
         for (const batch& group : batches) bodies.push_back(body_of(requests, group, rule));
-        std::vector<nlohmann::json> answers =
-            client_.post_all(llama() ? "/completion" : "/v1/completions", bodies);
         std::vector<trajectory> result(requests.size());
-        for (std::size_t b = 0; b < batches.size(); ++b) {
+        client_.post_each(options_.path, bodies, [&](std::size_t b, nlohmann::json answer) {
             const batch& members = batches[b];
-            if (answers[b].is_object() && llama())  // llama-server, asked for one
-                answers[b] = nlohmann::json::array({std::move(answers[b])});
+            if (answer.is_object() && llama())  // llama-server, asked for one
+                answer = nlohmann::json::array({std::move(answer)});
             // llama-server numbers the answers of every prompt of its own, in order.
-            if (llama())
-                for (nlohmann::json& part : answers[b])
+            if (llama() && answer.is_array())
+                for (nlohmann::json& part : answer)
                     if (part.is_object()) part.erase("index");
             const std::vector<nlohmann::json> parts =
-                detail::parts_of(std::move(answers[b]), "choices", members.size(), where);
-            for (std::size_t i = 0; i < members.size(); ++i)
-                result[members[i]] = trajectory_of(requests[members[i]], parts[i], rule);
-        }
+                detail::parts_of(std::move(answer), "choices", members.size());
+            for (std::size_t i = 0; i < members.size(); ++i) {
+                const rollout_request& request = requests[members[i]];
+                result[members[i]] = detail::completion{parts[i], request, options_.speaks,
+                                                        options_.text, rule.temperature == 1}
+                                         .read();
+            }
+        });
         return result;
     }
 
@@ -120,13 +131,25 @@ private:
     [[nodiscard]] bool llama() const noexcept { return options_.speaks == dialect::llama_cpp; }
     [[nodiscard]] bool as_text() const noexcept { return static_cast<bool>(options_.text.encode); }
 
+    void expect_room(const rollout_request& request, std::size_t number) const {
+        const std::size_t size = request.sequence.size() + request.max_tokens;
+        if (options_.context == 0 || size <= options_.context) return;
+        check_option(false, where, "context", options_.context,
+                     ">= " + std::to_string(size) + ": sequence " + std::to_string(number) +
+                         " has " + std::to_string(request.sequence.size()) +
+                         " tokens, its rollout up to " + std::to_string(request.max_tokens));
+    }
+
     [[nodiscard]] std::vector<batch> batches_of(std::span<const rollout_request> requests,
                                                 const sampling_rule& rule) const {
         return detail::grouped(requests.size(), [&](const batch& group, std::size_t i) {
             const rollout_request& first = requests[group.front()];
-            if (first.max_tokens != requests[i].max_tokens) return false;
+            if (first.max_tokens != requests[i].max_tokens ||
+                !std::ranges::equal(first.end_tokens, requests[i].end_tokens))
+                return false;
             if (rule.greedy()) return group.size() < options_.greedy_batch;
-            return options_.group && std::ranges::equal(first.sequence, requests[i].sequence);
+            return options_.group.value_or(options_.speaks == dialect::vllm) &&
+                   std::ranges::equal(first.sequence, requests[i].sequence);
         });
     }
 
@@ -138,7 +161,8 @@ private:
     [[nodiscard]] nlohmann::json body_of(std::span<const rollout_request> requests,
                                          const batch& group, const sampling_rule& rule) const {
         const rollout_request& first = requests[group.front()];
-        nlohmann::json body = options_.extra;
+        nlohmann::json body = neutral(first);
+        body.merge_patch(options_.extra);
         if (!options_.model.empty()) body["model"] = options_.model;
         if (rule.greedy() && group.size() > 1) {
             body["prompt"] = nlohmann::json::array();
@@ -154,70 +178,29 @@ private:
         // 31 bits: what every server takes, and no number means "any seed".
         if (!rule.greedy()) body["seed"] = first.key.value() & 0x7fffffff;
         if (llama()) {
-            body["return_tokens"] = true;
-            body["samplers"] = {"temperature", "top_p"};  // no top_k, min_p or penalties
-            body["cache_prompt"] = true;
             if (first.log_probability) body["n_probs"] = 1;
-        } else if (options_.speaks == dialect::vllm) {
-            body["return_token_ids"] = true;
-            body["top_k"] = -1;
-            body["min_p"] = 0;
-            if (first.log_probability) body["logprobs"] = 0;
+        } else if (options_.speaks == dialect::vllm && first.log_probability) {
+            body["logprobs"] = 0;
         }
         return body;
     }
 
-    /// The continuation that one part of an answer tells.
-    [[nodiscard]] trajectory trajectory_of(const rollout_request& request,
-                                           const nlohmann::json& part,
-                                           const sampling_rule& rule) const {
-        trajectory result{.sequence = {request.sequence.begin(), request.sequence.end()},
-                          .start = request.sequence.size()};
-        const char* reason_name = llama() ? "stop_type" : "finish_reason";
-        const auto reason = detail::field<std::string>(part, reason_name, where);
-        const bool ended = reason == "stop" || reason == "eos" || reason == "word";
-        const token_list tokens = tokens_of(part);
-        result.rows = tokens.size();
-        bool all = true;  // none of the server's tokens is left out
-        for (const token_id token : tokens) {
-            result.finished = is_end_token(token, request.end_tokens);
-            all = result.tokens().size() < request.max_tokens || result.finished;
-            if (result.finished || !all) break;
-            result.sequence.push_back(token);
-        }
-        const bool end_shown = result.finished;
-        result.finished |= ended && all && result.tokens().size() < request.max_tokens;
-        if (request.log_probability && rule.temperature == 1 && !as_text() && all &&
-            result.finished == end_shown)
-            result.log_probability =
-                log_probability_of(part, result.tokens().size() + (end_shown ? 1 : 0));
-        return result;
-    }
-
-    [[nodiscard]] token_list tokens_of(const nlohmann::json& part) const {
+    /// What keeps a server from a law of its own: what a request leaves out, vLLM takes from the
+    /// model's generation_config.json.
+    [[nodiscard]] nlohmann::json neutral(const rollout_request& first) const {
+        if (llama())
+            return {{"return_tokens", true},
+                    {"samplers", {"temperature", "top_p"}},  // no top_k, min_p or penalties
+                    {"cache_prompt", true}};
+        nlohmann::json body{{"presence_penalty", 0}, {"frequency_penalty", 0}};
+        if (options_.speaks == dialect::openai) return body;
+        body.update(
+            {{"return_token_ids", true}, {"repetition_penalty", 1}, {"top_k", -1}, {"min_p", 0}});
         if (as_text())
-            return options_.text.encode(
-                detail::field<std::string>(part, llama() ? "content" : "text", where));
-        return detail::field<token_list>(part, llama() ? "tokens" : "token_ids", where);
-    }
-
-    /// The sum of the first `count` tokens' log-probabilities; NaN if they are not there.
-    [[nodiscard]] double log_probability_of(const nlohmann::json& part, std::size_t count) const {
-        constexpr double unknown = std::numeric_limits<double>::quiet_NaN();
-        double sum = 0;
-        const nlohmann::json& list = llama()
-                                         ? part.value("completion_probabilities", nlohmann::json{})
-                                         : part.value("logprobs", nlohmann::json::object())
-                                               .value("token_logprobs", nlohmann::json{});
-        if (!list.is_array() || list.size() < count) return unknown;
-        for (std::size_t i = 0; i < count; ++i) {
-            const nlohmann::json& value = llama() && list[i].is_object()
-                                              ? list[i].value("logprob", nlohmann::json{})
-                                              : list[i];
-            if (!value.is_number()) return unknown;
-            sum += value.get<double>();
-        }
-        return sum;
+            body["add_special_tokens"] = false;  // the text has its own
+        else
+            body["stop_token_ids"] = token_list{first.end_tokens.begin(), first.end_tokens.end()};
+        return body;
     }
 
     client client_;

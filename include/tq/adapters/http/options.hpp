@@ -20,8 +20,9 @@ enum class dialect {
 
 /// One server, or several that serve the same model.
 struct server_options {
-    /// "http://host:port", or with "https"; a path after it goes before every request's. At least
-    /// one. With several, requests take turns, and one that fails is tried at the next.
+    /// "http://host:port", or with "https"; a path after it goes before every request's, but for a
+    /// "/v1" at its end, with which the paths begin anyway. At least one. With several, requests
+    /// take turns, and one that fails is tried at the next.
     std::vector<std::string> urls;
 
     /// The environment variable that holds the key, sent as "Authorization: Bearer <key>"; empty =
@@ -30,11 +31,12 @@ struct server_options {
 
     std::size_t connections = 8;  ///< requests at a time; >= 1
 
-    std::chrono::milliseconds connect_timeout{5'000};     ///< > 0
-    std::chrono::milliseconds response_timeout{300'000};  ///< for a whole response; > 0
+    std::chrono::milliseconds connect_timeout{5'000};     ///< with TLS; > 0
+    std::chrono::milliseconds response_timeout{300'000};  ///< for a whole response, from the
+                                                          ///< connection on; > 0, 23 days at most
 
     /// Tries after the first, for what may pass: no connection, no or a broken answer, status 408,
-    /// 425, 429 and 5xx. [0, inf)
+    /// 425, 429 and 5xx (but 501 and 505). [0, inf)
     std::size_t retries = 5;
 
     /// Waiting before the first retry, doubled for every further one. A server's "Retry-After" in
@@ -42,7 +44,8 @@ struct server_options {
     std::chrono::milliseconds backoff{250};
     std::chrono::milliseconds longest_backoff{10'000};  ///< at most, whatever the server says
 
-    std::size_t max_response = std::size_t{64} << 20;  ///< bytes of a response, at most
+    /// Bytes of a response's body, at most; its headers may have 64 KiB.
+    std::size_t max_response = std::size_t{64} << 20;
 };
 
 /// Throws invalid_option unless every field is in range.
@@ -56,6 +59,9 @@ inline void validate(const server_options& options, std::string_view where) {
                  options.response_timeout.count(), "> 0 ms");
     check_option(options.backoff.count() >= 0, where, "backoff", options.backoff.count(),
                  ">= 0 ms");
+    check_option(
+        options.longest_backoff.count() >= 0 && options.longest_backoff <= std::chrono::hours{24},
+        where, "longest_backoff", options.longest_backoff.count(), "in [0, 86400000] ms");
     check_option(options.max_response >= 1, where, "max_response", options.max_response,
                  ">= 1 byte");
 }
