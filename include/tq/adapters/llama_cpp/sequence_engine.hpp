@@ -29,6 +29,7 @@ public:
           wanted_{kind} {}
 
     [[nodiscard]] const model_file& source() const noexcept { return context_.source(); }
+    [[nodiscard]] llama_context* handle() const noexcept { return context_.handle(); }
     [[nodiscard]] std::size_t max_sequences() const noexcept { return cache_.size(); }
     [[nodiscard]] std::size_t tokens_decoded() const noexcept { return tokens_decoded_; }
     [[nodiscard]] std::size_t decodes() const noexcept { return decodes_; }
@@ -127,7 +128,7 @@ private:
 
     void run(const sequence_group& group) {
         if (try_run(group)) return;
-        clear_cells();  // cells that were duplicated over time are in the way: start afresh
+        clear_cells();  // duplicated cells are in the way, or some are lost: start afresh
         if (!try_run(group))
             throw backend_error{"llama_decode: the KV cache of " +
                                     std::to_string(context_.capacity()) +
@@ -136,7 +137,7 @@ private:
                                 1};
     }
 
-    /// False if the KV cache is full; the cache must be cleared then.
+    /// False if the KV cache is full or lacks what it should have; it must be cleared then.
     [[nodiscard]] bool try_run(const sequence_group& group) {
         const cache_plan plan = cache_.place(wanted_.of(group));
         for (const cache_step& step : plan.steps) context_.carry_out(step);
@@ -152,8 +153,10 @@ private:
         const std::size_t prefixes = (std::min)(context_.capacity() / 2, room - whole);
         for (const cache_step& cut : cache_.trim(whole, prefixes)) context_.carry_out(cut);
         slots_.clear();
-        for (const cache_place& place : plan.places)
-            slots_.push_back(static_cast<llama_seq_id>(place.slot));
+        for (const cache_place& place : plan.places) {
+            if (!context_.holds(place.slot, place.cached)) return false;
+            slots_.push_back(place.slot);
+        }
         wanted_.collect(group.begin, plan.places, tokens_);
         auto& [body, last] = tokens_;
         const bool last_group = group.end == wanted_.size();
@@ -219,7 +222,7 @@ private:
     std::vector<std::size_t> place_;          // [wanted] index into distinct_
     std::vector<logits_view> rows_;           // [sequences]
     group_tokens tokens_;                     // of the present group
-    std::vector<llama_seq_id> slots_;         // [group]
+    std::vector<std::size_t> slots_;          // [group]
     std::vector<std::vector<float>> held_;    // copied rows; the first held_count_ are in use
     std::size_t held_count_ = 0;
     double recent_width_ = 0;  // sequences of the widest call of late
