@@ -47,7 +47,8 @@ TEST_CASE("architectures: a window costs no token more than attention to everyth
 }
 
 TEST_CASE("architectures: cells that llama.cpp took back are decoded again, not believed in") {
-    for (const memory_kind memory : {memory_kind::attention, memory_kind::window}) {
+    for (const memory_kind memory : {memory_kind::attention, memory_kind::window,
+                                     memory_kind::recurrent, memory_kind::hybrid}) {
         const auto model = tiny_model(first_of(memory));
         sequence_engine engine{
             model, {.context = 512, .max_sequences = 4, .threads = 1}, row_kind::logits};
@@ -58,11 +59,38 @@ TEST_CASE("architectures: cells that llama.cpp took back are decoded again, not 
             return apart(engine.rows({&view, 1})[0], bare.row(sequence));
         };
         REQUIRE(distance_at(numbers(100, 7)) <= allowed);
+        const bool cuts = memory == memory_kind::attention || memory == memory_kind::window;
         for (const auto& [from, to] : {std::pair{0, 80}, {95, -1}, {0, -1}}) {
-            for (int id = 0; id < 8; ++id)
-                llama_memory_seq_rm(llama_get_memory(engine.handle()), id, from, to);
+            if (!cuts && from + to != -1) continue;
+            const int ids = memory == memory_kind::window ? 8 : 4;
+            for (int id = 0; id < ids; ++id)
+                REQUIRE(llama_memory_seq_rm(llama_get_memory(engine.handle()), id, from, to));
             CHECK(distance_at(numbers(100, 7) + tq::token_list{from + 5}) <= allowed);
         }
+    }
+}
+
+TEST_CASE("architectures: branches of whole states are copies, whatever a state is made of") {
+    for (const memory_kind memory : {memory_kind::recurrent, memory_kind::hybrid}) {
+        sequence_engine engine{tiny_model(first_of(memory)),
+                               {.context = 512, .max_sequences = 9, .threads = 1},
+                               row_kind::logits};
+        REQUIRE(engine.in_flight() == 5);
+        const auto cost = [&](const tq::token_list& state, const tq::token_list& tail) {
+            std::vector<tq::token_list> sequences;
+            for (tq::token_id c = 50; c < 54; ++c)
+                sequences.push_back(state + tq::token_list{c} + tail);
+            const std::vector<tq::token_view> views{sequences.begin(), sequences.end()};
+            engine.reset_counters();
+            (void)engine.rows(views);
+            return engine.tokens_decoded();
+        };
+        const tq::token_list prompt = numbers(100, 7);
+        CHECK(cost(prompt, {}) == 104);
+        CHECK(cost(prompt, {7}) == 4);
+        CHECK(cost(prompt, {7, 8}) == 4);
+        CHECK(cost(prompt + tq::token_list{52}, {}) == 5);  // the chosen token once more
+        CHECK(cost(prompt + tq::token_list{52}, {7}) == 4);
     }
 }
 

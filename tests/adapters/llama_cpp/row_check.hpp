@@ -141,7 +141,7 @@ inline row_check check_rows(const llama_cpp::model_file& model, llama_cpp::detai
         }
     }
     result.decoded = engine.tokens_decoded();
-    result.allowed = 5 * bare.noise(samples, apart) + 1e-6;
+    result.allowed = 5 * bare.noise(samples, apart) + 1e-5;
     result.rows = distances.size();
     for (const double distance : distances) {
         result.worst = (std::max)(result.worst, distance);

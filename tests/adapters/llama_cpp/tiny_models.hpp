@@ -56,6 +56,15 @@ inline const std::vector<tiny_architecture>& tiny_architectures() {
         {"gpt-oss", window, true},
         {"cohere2", window},
         {"olmo2", window},
+        {"mamba", recurrent},
+        {"mamba2", recurrent},
+        {"lfm2", hybrid},
+        {"granitehybrid", hybrid},
+        {"falcon-h1", hybrid},
+        {"nemotron_h", hybrid},
+        {"jamba", hybrid},
+        {"qwen3next", hybrid, true},
+        {"qwen35", hybrid},
     };
     return list;
 }

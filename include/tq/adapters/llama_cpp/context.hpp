@@ -37,15 +37,11 @@ public:
         : model_{std::move(source)},
           batch_size_{(std::min)(options.batch, options.context)},
           slots_{options.max_sequences},
-          ids_each_{llama_model_n_swa(model_.handle()) > 0 ? 2U : 1U} {
+          ids_each_{llama_model_n_swa(model_.handle()) > 0 && !whole_states() ? 2U : 1U} {
         validate(options);
         const std::size_t most = llama_max_parallel_sequences() / ids_each_;
         check_option(slots_ <= most, "language_model_options", "max_sequences", slots_,
                      "in [1, " + std::to_string(most) + "] for " + model_.path());
-        check_option(
-            !llama_model_is_recurrent(model_.handle()) && !llama_model_is_hybrid(model_.handle()),
-            "model_file", "path", model_.path(),
-            "a decoder with attention only (a recurrent state cannot be cut to a prefix)");
         load_adapter(options);
         open(options);
         check_option(memory() != nullptr && is_causal(), "model_file", "path", model_.path(),
@@ -56,6 +52,14 @@ public:
     [[nodiscard]] const model_file& source() const noexcept { return model_; }
     [[nodiscard]] llama_context* handle() const noexcept { return handle_.get(); }
     [[nodiscard]] std::size_t capacity() const noexcept { return llama_n_ctx(handle_.get()); }
+    /// True if a sequence leaves a state that can be copied but not cut (state_cache).
+    [[nodiscard]] bool whole_states() const noexcept {
+        return llama_model_is_recurrent(model_.handle()) || llama_model_is_hybrid(model_.handle());
+    }
+    /// True if tokens take cells of the KV cache.
+    [[nodiscard]] bool has_cells() const noexcept {
+        return !llama_model_is_recurrent(model_.handle());
+    }
     [[nodiscard]] std::size_t batch_size() const noexcept { return batch_size_; }
 
     void clear() { llama_memory_clear(memory(), false); }
@@ -71,11 +75,11 @@ public:
     }
 
     /// True if the cache really has positions 0 to size - 1 of a slot, and no more. llama.cpp may
-    /// give a sequence's cells to others.
+    /// give a sequence's cells to others. (Of a whole state only the last position is known.)
     [[nodiscard]] bool holds(std::size_t slot, std::size_t size) const {
         const llama_seq_id s = id(slot, 0);
-        return llama_memory_seq_pos_max(memory(), s) == static_cast<llama_pos>(size) - 1 &&
-               llama_memory_seq_pos_min(memory(), s) == (size > 0 ? 0 : -1);
+        if (llama_memory_seq_pos_max(memory(), s) != static_cast<llama_pos>(size) - 1) return false;
+        return whole_states() || llama_memory_seq_pos_min(memory(), s) == (size > 0 ? 0 : -1);
     }
 
     /// Decodes at most batch_size() tokens; owners are slots. Returns false, and has done nothing,

@@ -19,7 +19,8 @@ struct language_model_options {
     float lora_scale = 1.0F;     ///< finite; 0 = as if there were no adapter
     std::size_t context = 4096;  ///< tokens that the KV cache holds in all; [max_sequences, 2^30)
     /// Sequences that one pass can hold; [1, 256]. With a sliding window [1, 128], and each takes
-    /// the room of two rows of logits.
+    /// the room of two rows of logits. A recurrent or hybrid model has as many states, all
+    /// allocated at the start, and half as many sequences in a pass.
     std::size_t max_sequences = 64;
     std::size_t batch = 512;  ///< tokens of one llama_decode at most; [max_sequences, 2^30)
     std::size_t threads = 0;  ///< [0, 512]; 0 = all cores
