@@ -56,8 +56,8 @@ int run(std::size_t calls, std::uint64_t seeds) {
 int main(int argc, char** argv) {
     CLI::App app{"Rows of many architectures against those of fresh contexts"};
     bool quick = false;
-    std::size_t calls = 400;
-    std::uint64_t seeds = 5;
+    std::size_t calls = 200;
+    std::uint64_t seeds = 2;
     app.add_flag("--quick", quick, "one seed, 60 calls at most");
     app.add_option("--calls", calls, "of the model, per seed")->capture_default_str();
     app.add_option("--seeds", seeds, "of the sequences")->capture_default_str();

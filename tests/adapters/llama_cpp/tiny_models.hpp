@@ -43,6 +43,10 @@ inline const std::vector<tiny_architecture>& tiny_architectures() {
     using enum memory_kind;
     static const std::vector<tiny_architecture> list{
         {"llama"},
+        {"llama", attention, true},
+        {"mistral3"},
+        {"granite"},
+        {"glm4"},
         {"qwen2"},
         {"qwen3"},
         {"qwen3moe", attention, true},
