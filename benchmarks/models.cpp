@@ -1,6 +1,6 @@
 // models: are the rows of many architectures those of a fresh context, whatever came before?
 //
-// For each architecture a random model of less than a megabyte is made in memory, and decodes
+// For each architecture a small random model is made in memory, and decodes
 // sequences that go on, branch, are cut and come in several prompts, in a cache that is too small
 // for all of them (tests/adapters/llama_cpp/row_check.hpp): as policy or baseline (logits), and as
 // the trunk of a reward (states). Two rows of each call are compared with plain llama.cpp's in an

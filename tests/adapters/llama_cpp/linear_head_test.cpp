@@ -167,7 +167,7 @@ TEST_CASE("heads: what does not fit is refused, and says what is there") {
 
 TEST_CASE("heads: files of other formats are recognised") {
     const std::string rest(100, '\1');
-    CHECK(contains(fault("GGUF\3" + rest), "is a GGUF file; heads come as safetensors"));
+    CHECK(fault("GGUF\3" + rest).ends_with("is a GGUF file; heads come as safetensors"));
     CHECK(contains(fault("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 134\n"),
                    "is a Git LFS pointer, not the file"));
     CHECK(contains(fault("PK\3\4" + rest), "is a PyTorch archive"));

@@ -1,5 +1,5 @@
 #pragma once
-// Random models of a megabyte or less, one of each architecture, made in memory when asked for.
+// Small random models of many architectures, made in memory when asked for.
 
 #include <ggml-backend.h>
 #include <gguf.h>

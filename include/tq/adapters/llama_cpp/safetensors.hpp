@@ -42,10 +42,12 @@ public:
         const auto file_size = static_cast<std::uint64_t>(end);
         if (file_size < 8) fail("is too short for a safetensors file");
         const std::uint64_t header_size = detail::little_endian(read(0, 8).data(), 8);
-        if (header_size > (std::min)(file_size - 8, longest_header))
-            fail(other_format(static_cast<std::size_t>((std::min)(file_size, std::uint64_t{32}))) +
-                 "its header would have " + std::to_string(header_size) +
-                 " bytes, must be at most the rest of the file and 100 MB");
+        if (header_size > (std::min)(file_size - 8, longest_header)) {
+            const std::string other = other_format((std::min)(file_size, std::uint64_t{32}));
+            fail(!other.empty() ? other
+                                : "its header would have " + std::to_string(header_size) +
+                                      " bytes, must be at most the rest of the file and 100 MB");
+        }
         data_ = 8 + header_size;
         data_size_ = file_size - data_;
         parse(read(8, static_cast<std::size_t>(header_size)));
@@ -101,16 +103,16 @@ private:
     };
 
     /// What the file is instead, by its first bytes, or "".
-    [[nodiscard]] std::string other_format(std::size_t size) {
+    [[nodiscard]] std::string other_format(std::uint64_t size) {
         constexpr std::array<std::array<std::string_view, 2>, 6> known{{
-            {"GGUF", "is a GGUF file; heads come as safetensors: "},
-            {"version https://git-lfs", "is a Git LFS pointer, not the file (git lfs pull): "},
-            {"PK\x03\x04", "is a PyTorch archive; heads come as safetensors: "},
-            {"\x80", "is a Python pickle; heads come as safetensors: "},
-            {"{", "is JSON: "},
-            {"<", "is a web page, not the file: "},
+            {"GGUF", "is a GGUF file; heads come as safetensors"},
+            {"version https://git-lfs", "is a Git LFS pointer, not the file (git lfs pull)"},
+            {"PK\x03\x04", "is a PyTorch archive; heads come as safetensors"},
+            {"\x80", "is a Python pickle; heads come as safetensors"},
+            {"{", "is JSON, no safetensors file"},
+            {"<", "is a web page, not the file"},
         }};
-        const std::string bytes = read(0, size);
+        const std::string bytes = read(0, static_cast<std::size_t>(size));
         for (const auto& [begin, what] : known)
             if (bytes.starts_with(begin)) return std::string{what};
         return "";
