@@ -125,6 +125,10 @@ TEST_CASE("heads: they go by many names, beside other tensors") {
                    {.tensor = "my.weight"}) == expected);
 }
 
+TEST_CASE("heads: a tensor of any name will do, without a bias of its own") {
+    CHECK(score_of({weight("w"), bias("score.bias")}, {.tensor = "w"}) == score_of({weight()}));
+}
+
 TEST_CASE("heads: of several labels one is chosen, or all are weighted") {
     std::vector<double> both = numbers(hidden, 5);
     const std::vector<double> second = numbers(hidden, 7);

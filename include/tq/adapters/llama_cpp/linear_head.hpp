@@ -130,8 +130,8 @@ struct linear_head {
         head.weight[i] = static_cast<float>(sum);
         if (!std::isfinite(head.weight[i])) file.fail("label_weights are not finite, or too large");
     }
-    std::string bias_name = name;
-    bias_name.replace(name.rfind("weight"), 6, "bias");
+    const std::size_t at = name.rfind("weight");
+    const std::string bias_name = at == name.npos ? "" : std::string{name}.replace(at, 6, "bias");
     if (!file.has(bias_name)) return head;
     const float_tensor bias = file.tensor(bias_name);
     if (bias.shape.size() > 1 || bias.values.size() != labels)
