@@ -93,6 +93,7 @@ public:
     /// `states`: rows are hidden states instead of logits.
     explicit bare_model(const llama_cpp::model_file& source, bool states = false)
         : size_{states ? source.hidden_size() : source.vocab_size()},
+          stranger_{static_cast<token_id>((std::min)(source.vocab_size() - 1, std::size_t{1000}))},
           states_{states} {
         llama_context_params params = llama_context_default_params();
         params.n_ctx = 4096;
@@ -112,7 +113,7 @@ public:
     [[nodiscard]] std::vector<float> row(const token_list& sequence, std::size_t width = 1024,
                                          std::size_t strangers = 0) {
         llama_memory_clear(llama_get_memory(context_.get()), true);
-        if (strangers > 0) decode(token_list(strangers, 1000), 0, 1);
+        if (strangers > 0) decode(token_list(strangers, stranger_), 0, 1);
         for (std::size_t begin = 0; begin < sequence.size(); begin += width) {
             decode(token_view{sequence}.subspan(begin, (std::min)(width, sequence.size() - begin)),
                    begin, 0);
@@ -158,6 +159,7 @@ private:
     }
 
     std::size_t size_;
+    token_id stranger_;
     bool states_;
     std::unique_ptr<llama_context, freer> context_;
 };

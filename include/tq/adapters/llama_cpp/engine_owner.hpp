@@ -39,7 +39,7 @@ protected:
         ++calls_;
         return engine_.rows(sequences);
     }
-    [[nodiscard]] std::size_t max_sequences() const noexcept { return engine_.max_sequences(); }
+    [[nodiscard]] std::size_t in_flight() const noexcept { return engine_.in_flight(); }
 
 private:
     sequence_engine engine_;

@@ -33,7 +33,10 @@ struct prompt_override {
 ///
 /// Prefixes are shared with earlier calls and within a call, so that sequences which advance by a
 /// token each cost one token each, in one llama_decode. A call with more sequences than
-/// max_sequences, or than the context holds at once, is worked off in several.
+/// max_sequences, or than the context holds at once, is worked off in several. Recurrent and hybrid
+/// models (Mamba, LFM2, Qwen 3.5) keep whole states instead of prefixes: a call's sequences branch
+/// by copies; what went on and is to branch later is decoded again, at most 32 tokens of it while
+/// states are left over.
 ///
 /// Not thread-safe; objects with the same weights may be used in different threads.
 class language_model : public detail::engine_owner {
@@ -45,11 +48,9 @@ public:
     [[nodiscard]] std::size_t vocab_size() const noexcept { return source().vocab_size(); }
     [[nodiscard]] token_view end_tokens() const noexcept { return source().end_tokens(); }
 
-    /// Sequences to keep in flight: max_sequences but for an eighth, where prompts stay cached.
-    [[nodiscard]] std::size_t max_batch() const noexcept {
-        const std::size_t most = max_sequences();
-        return most - most / 8;
-    }
+    /// Sequences to keep in flight: max_sequences but for an eighth, where prompts stay cached; of
+    /// recurrent and hybrid models half of them, rounded up.
+    [[nodiscard]] std::size_t max_batch() const noexcept { return in_flight(); }
 
     /// Row i has the logits [vocab_size] of the token that follows sequences[i]; views until the
     /// next call. Throws invalid_option for a sequence that is empty, longer than the context or

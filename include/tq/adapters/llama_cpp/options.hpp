@@ -18,9 +18,12 @@ struct language_model_options {
     std::string lora = {};       ///< GGUF file of a LoRA adapter; empty = none
     float lora_scale = 1.0F;     ///< finite; 0 = as if there were no adapter
     std::size_t context = 4096;  ///< tokens that the KV cache holds in all; [max_sequences, 2^30)
-    std::size_t max_sequences = 64;  ///< [1, 256]; sequences that one pass can hold
-    std::size_t batch = 512;         ///< tokens of one llama_decode at most; [max_sequences, 2^30)
-    std::size_t threads = 0;         ///< [0, 512]; 0 = all cores
+    /// Sequences that one pass can hold; [1, 256]. With a sliding window [1, 128], and each takes
+    /// the room of two rows of logits. A recurrent or hybrid model has as many states, all
+    /// allocated at the start, and half as many sequences in a pass.
+    std::size_t max_sequences = 64;
+    std::size_t batch = 512;  ///< tokens of one llama_decode at most; [max_sequences, 2^30)
+    std::size_t threads = 0;  ///< [0, 512]; 0 = all cores
     /// Rows of the sequences seen last that are kept, so that a sequence that comes again is not
     /// decoded again; [0, 2^20], 0 = none. Each takes vocabulary x 4 bytes (a reward's: hidden x
     /// 4).

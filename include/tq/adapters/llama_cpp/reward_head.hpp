@@ -3,7 +3,6 @@
 
 #include <cmath>
 #include <cstddef>
-#include <limits>
 #include <span>
 #include <string>
 #include <utility>
@@ -14,6 +13,7 @@
 #include "../../core/trajectory.hpp"
 #include "../../kernels/projection.hpp"
 #include "engine_owner.hpp"
+#include "linear_head.hpp"
 #include "model_file.hpp"
 #include "options.hpp"
 #include "safetensors.hpp"
@@ -23,10 +23,13 @@ namespace tq::llama_cpp {
 /// r(x, y) = squash(w . h + b), where h is the trunk's state, after the final norm, of the answer's
 /// last token (of the prompt's last token if the answer is empty).
 ///
-/// The head is a safetensors file with the names of Hugging Face's sequence classifiers:
-/// `score.weight` [1, hidden] and, optionally, `score.bias` [1]. Its metadata may say: `pooling`,
-/// only "last" (the default); `state`, only "after final norm" (the default); `squash`, "sigmoid"
-/// or "none" (the default).
+/// The head is a safetensors file: that of a whole classifier, the shard or the
+/// model.safetensors.index.json that has the last layer, or one with that layer alone. The layer is
+/// `score.weight` [1, hidden], [hidden], [hidden, 1] or [labels, hidden] and, optionally,
+/// `score.bias`; or, instead of score: classifier, v_head, v_head.summary, reward_head, value_head,
+/// regression_layer or rm_head, also as in PEFT's adapters. Metadata may say: `pooling`, only
+/// "last" (the default); `state`, only "after final norm" (the default); `squash`, "sigmoid" or
+/// "none" (the default).
 ///
 /// Scores do not depend on the other answers but for float noise: llama.cpp picks other kernels for
 /// other batch shapes, which moves a squashed score by up to about 0.02. Prefixes are shared with
@@ -36,10 +39,11 @@ public:
     /// Throws invalid_option for options out of range and for a head that is faulty or does not
     /// fit.
     reward_head(model_file trunk, const std::string& head,
-                const language_model_options& options = {})
+                const language_model_options& options = {},
+                const reward_head_options& head_options = {})
         : engine_owner{std::move(trunk), options, detail::row_kind::states} {
-        safetensors_file file{head};
-        read_weights(file);
+        safetensors_file file{detail::head_file(head, head_options.tensor)};
+        head_ = detail::read_head(file, source().hidden_size(), head_options);
         read_metadata(file);
     }
 
@@ -57,7 +61,7 @@ public:
         check_option(values.size() == answers.size(), "reward_head::score", "values size",
                      values.size(), "the number of answers, " + std::to_string(answers.size()));
         if (answers.empty()) return;
-        project(rows(join(answers)), weight_, bias_, values);
+        project(rows(join(answers)), head_.weight, head_.bias, values);
     }
 
     /// [0, 1] with a sigmoid; everything without.
@@ -66,20 +70,6 @@ public:
     }
 
 private:
-    void read_weights(safetensors_file& file) {
-        const std::size_t hidden = source().hidden_size();
-        float_tensor weight = file.tensor("score.weight");
-        if (weight.shape != std::vector<std::size_t>{1, hidden})
-            file.fail("score.weight has shape " + text_of(weight.shape) + ", must be [1, " +
-                      std::to_string(hidden) + "] for " + source().path());
-        weight_ = std::move(weight.values);
-        if (!file.has("score.bias")) return;
-        float_tensor bias = file.tensor("score.bias");
-        if (bias.shape != std::vector<std::size_t>{1})
-            file.fail("score.bias has shape " + text_of(bias.shape) + ", must be [1]");
-        bias_ = std::move(bias.values);
-    }
-
     void read_metadata(const safetensors_file& file) {
         const auto expect = [&](const char* key, const std::string& value, bool ok,
                                 const char* allowed) {
@@ -95,13 +85,6 @@ private:
         sigmoid_ = squash == "sigmoid";
     }
 
-    static std::string text_of(const std::vector<std::size_t>& shape) {
-        std::string text = "[";
-        for (const std::size_t side : shape)
-            text += (text.size() > 1 ? ", " : "") + std::to_string(side);
-        return text + "]";
-    }
-
     /// Prompt and answer of each, as one sequence.
     [[nodiscard]] std::span<const token_view> join(std::span<const answer_view> answers) {
         sequences_.resize(answers.size());
@@ -115,8 +98,7 @@ private:
         return views_;
     }
 
-    std::vector<float> weight_;  // [hidden]
-    std::vector<float> bias_;    // [1], or nothing
+    detail::linear_head head_;
     bool sigmoid_ = false;
     std::vector<token_list> sequences_;  // of the present call
     std::vector<token_view> views_;      // of the present call

@@ -6,49 +6,21 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <fstream>
-#include <limits>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "../../core/error.hpp"
+#include "float_formats.hpp"
 
 namespace tq::llama_cpp {
-
-namespace detail {
-
-/// IEEE half precision to float; exact.
-[[nodiscard]] inline float half_to_float(std::uint16_t bits) noexcept {
-    const bool negative = (bits >> 15) != 0;
-    const int exponent = (bits >> 10) & 31;
-    const int mantissa = bits & 1023;
-    float value = 0;
-    if (exponent == 31)
-        value = mantissa == 0 ? std::numeric_limits<float>::infinity()
-                              : std::numeric_limits<float>::quiet_NaN();
-    else if (exponent == 0)
-        value = std::ldexp(static_cast<float>(mantissa), -24);
-    else
-        value = std::ldexp(static_cast<float>(mantissa + 1024), exponent - 25);
-    return negative ? -value : value;
-}
-
-/// Little-endian unsigned number of `size` <= 8 bytes.
-[[nodiscard]] inline std::uint64_t little_endian(const char* bytes, std::size_t size) noexcept {
-    std::uint64_t value = 0;
-    for (std::size_t i = size; i-- > 0;)
-        value = (value << 8) | static_cast<unsigned char>(bytes[i]);
-    return value;
-}
-
-}  // namespace detail
 
 /// A tensor, whatever type it has in the file.
 struct float_tensor {
@@ -70,9 +42,12 @@ public:
         const auto file_size = static_cast<std::uint64_t>(end);
         if (file_size < 8) fail("is too short for a safetensors file");
         const std::uint64_t header_size = detail::little_endian(read(0, 8).data(), 8);
-        if (header_size > (std::min)(file_size - 8, longest_header))
-            fail("its header would have " + std::to_string(header_size) +
-                 " bytes, must be at most the rest of the file and 100 MB");
+        if (header_size > (std::min)(file_size - 8, longest_header)) {
+            const std::string other = other_format((std::min)(file_size, std::uint64_t{32}));
+            fail(!other.empty() ? other
+                                : "its header would have " + std::to_string(header_size) +
+                                      " bytes, must be at most the rest of the file and 100 MB");
+        }
         data_ = 8 + header_size;
         data_size_ = file_size - data_;
         parse(read(8, static_cast<std::size_t>(header_size)));
@@ -89,17 +64,24 @@ public:
         return found == metadata_.end() ? otherwise : found->second;
     }
 
-    /// A tensor of type F32, F16 or BF16 whose values are all finite.
+    /// The names of all tensors.
+    [[nodiscard]] std::vector<std::string> names() const {
+        std::vector<std::string> names;
+        for (const auto& [name, e] : entries_) names.push_back(name);
+        return names;
+    }
+
+    /// A tensor of type F64, F32, F16 or BF16 whose values are all finite.
     [[nodiscard]] float_tensor tensor(const std::string& name) {
         const auto found = entries_.find(name);
         if (found == entries_.end()) fail("has no tensor " + name);
         const entry& e = found->second;
-        const std::size_t width = width_of(e.dtype);
-        if (width == 0) fail(name + " has type " + e.dtype + ", must be F32, F16 or BF16");
+        const std::size_t width = detail::float_width(e.dtype);
+        if (width == 0) fail(name + " has type " + e.dtype + ", must be F64, F32, F16 or BF16");
         const std::string bytes = read(data_ + e.begin, static_cast<std::size_t>(e.end - e.begin));
         float_tensor tensor{e.shape, std::vector<float>(bytes.size() / width)};
         for (std::size_t i = 0; i < tensor.values.size(); ++i) {
-            tensor.values[i] = value_of(bytes.data() + i * width, e.dtype);
+            tensor.values[i] = detail::float_value(bytes.data() + i * width, e.dtype);
             if (!std::isfinite(tensor.values[i]))
                 fail(name + " has a value that is infinite or no number, at " + std::to_string(i));
         }
@@ -120,18 +102,20 @@ private:
         std::uint64_t begin = 0, end = 0;  // within the data
     };
 
-    /// Bytes of one value; 0 = a type that is not read here.
-    static std::size_t width_of(const std::string& dtype) {
-        return dtype == "F32" ? 4U : dtype == "F16" || dtype == "BF16" ? 2U : 0U;
-    }
-
-    static float value_of(const char* bytes, const std::string& dtype) {
-        if (dtype == "F32")
-            return std::bit_cast<float>(
-                static_cast<std::uint32_t>(detail::little_endian(bytes, 4)));
-        const auto bits = static_cast<std::uint16_t>(detail::little_endian(bytes, 2));
-        if (dtype == "F16") return detail::half_to_float(bits);
-        return std::bit_cast<float>(std::uint32_t{bits} << 16);
+    /// What the file is instead, by its first bytes, or "".
+    [[nodiscard]] std::string other_format(std::uint64_t size) {
+        constexpr std::array<std::array<std::string_view, 2>, 6> known{{
+            {"GGUF", "is a GGUF file; heads come as safetensors"},
+            {"version https://git-lfs", "is a Git LFS pointer, not the file (git lfs pull)"},
+            {"PK\x03\x04", "is a PyTorch archive; heads come as safetensors"},
+            {"\x80", "is a Python pickle; heads come as safetensors"},
+            {"{", "is JSON, no safetensors file"},
+            {"<", "is a web page, not the file"},
+        }};
+        const std::string bytes = read(0, static_cast<std::size_t>(size));
+        for (const auto& [begin, what] : known)
+            if (bytes.starts_with(begin)) return std::string{what};
+        return "";
     }
 
     [[nodiscard]] std::string read(std::uint64_t at, std::size_t size) {
@@ -171,7 +155,7 @@ private:
             fail(name + " has data_offsets outside the data of " + std::to_string(data_size_) +
                  " bytes (a truncated file?)");
         entry e{type->get<std::string>(), {shape.begin(), shape.end()}, offsets[0], offsets[1]};
-        const std::size_t width = width_of(e.dtype);
+        const std::size_t width = detail::float_width(e.dtype);
         if (width != 0 && bytes_of(shape, width) != e.end - e.begin)
             fail(name + " has " + std::to_string(e.end - e.begin) +
                  " bytes of data, not what its shape and type need");

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <numeric>
 #include <optional>
 #include <span>
 #include <string>
@@ -15,6 +14,7 @@
 #include "context.hpp"
 #include "prefix_cache.hpp"
 #include "row_cache.hpp"
+#include "state_cache.hpp"
 #include "wanted_sequences.hpp"
 
 namespace tq::llama_cpp::detail {
@@ -24,12 +24,17 @@ public:
     sequence_engine(model_file source, const language_model_options& options, row_kind kind)
         : context_{std::move(source), options},
           cache_{options.max_sequences},
+          states_{options.max_sequences},
           known_{options.kept_rows},
           kind_{kind},
           wanted_{kind} {}
 
     [[nodiscard]] const model_file& source() const noexcept { return context_.source(); }
-    [[nodiscard]] std::size_t max_sequences() const noexcept { return cache_.size(); }
+    [[nodiscard]] llama_context* handle() const noexcept { return context_.handle(); }
+    /// Sequences to keep in flight; what is left are slots where prompts stay.
+    [[nodiscard]] std::size_t in_flight() const noexcept {
+        return context_.whole_states() ? at_once() : cache_.size() - cache_.size() / 8;
+    }
     [[nodiscard]] std::size_t tokens_decoded() const noexcept { return tokens_decoded_; }
     [[nodiscard]] std::size_t decodes() const noexcept { return decodes_; }
     void reset_counters() noexcept { tokens_decoded_ = decodes_ = 0; }
@@ -43,14 +48,15 @@ public:
     /// Throws invalid_option for sequences that are empty, too long or have tokens outside the
     /// vocabulary. After any exception the cache is empty and the object usable.
     [[nodiscard]] std::span<const logits_view> rows(std::span<const token_view> sequences) {
-        for (std::size_t i = 0; i < sequences.size(); ++i) check_tokens(sequences[i], i);
-        group_equal(sequences);
+        check_tokens(sequences, context_.capacity(), source().vocab_size());
+        distinct_.assign(sequences);
+        distinct_rows_.assign(distinct_.size(), logits_view{});
         held_count_ = 0;
         try {
             recall();
             for (std::size_t begin = 0; begin < wanted_.size();) {
                 const sequence_group group =
-                    wanted_.group_from(begin, cache_.size(), context_.capacity());
+                    wanted_.group_from(begin, at_once(), context_.capacity());
                 run(group);
                 begin = group.end;
             }
@@ -59,7 +65,8 @@ public:
             throw;
         }
         rows_.resize(sequences.size());
-        for (std::size_t i = 0; i < sequences.size(); ++i) rows_[i] = distinct_rows_[which_[i]];
+        for (std::size_t i = 0; i < sequences.size(); ++i)
+            rows_[i] = distinct_rows_[distinct_.of(i)];
         return rows_;
     }
 
@@ -70,36 +77,9 @@ private:
     // Tokens whose needless rows cost about as much as to read all weights once more.
     static constexpr std::size_t handful = 32;
 
-    void check_tokens(token_view sequence, std::size_t i) const {
-        const std::string where = "next_logits: sequence " + std::to_string(i);
-        check_option(!sequence.empty(), where, "size", 0, "at least 1 token");
-        check_option(sequence.size() <= context_.capacity(), where, "size", sequence.size(),
-                     "at most the context of " + std::to_string(context_.capacity()) +
-                         " tokens (raise the option `context`)");
-        const std::size_t vocab = context_.source().vocab_size();
-        for (std::size_t t = 0; t < sequence.size(); ++t)
-            if (sequence[t] < 0 || static_cast<std::size_t>(sequence[t]) >= vocab)
-                check_option(false, where, "token " + std::to_string(t), sequence[t],
-                             "in [0, " + std::to_string(vocab) + ")");
-    }
-
-    /// Sorts the sequences, so that those with a common prefix are neighbours and a prefix comes
-    /// before what it begins; keeps one of each.
-    void group_equal(std::span<const token_view> sequences) {
-        std::vector<std::size_t> order(sequences.size());
-        std::iota(order.begin(), order.end(), std::size_t{0});
-        std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
-            return std::lexicographical_compare(sequences[a].begin(), sequences[a].end(),
-                                                sequences[b].begin(), sequences[b].end());
-        });
-        distinct_.clear();
-        which_.resize(sequences.size());
-        for (const std::size_t i : order) {
-            if (distinct_.empty() || !std::ranges::equal(distinct_.back(), sequences[i]))
-                distinct_.push_back(sequences[i]);
-            which_[i] = distinct_.size() - 1;
-        }
-        distinct_rows_.assign(distinct_.size(), logits_view{});
+    /// Sequences of a group. Half of the states are for where they branch.
+    [[nodiscard]] std::size_t at_once() const noexcept {
+        return context_.whole_states() ? (cache_.size() + 1) / 2 : cache_.size();
     }
 
     /// Finds the rows that are known, and lists the sequences that must be decoded.
@@ -113,6 +93,7 @@ private:
             if (const std::optional<logits_view> row = known_.find(distinct_[i])) {
                 distinct_rows_[i] = *row;
                 cache_.touch(distinct_[i]);
+                states_.touch(distinct_[i]);
                 continue;
             }
             wanted_.push_back(distinct_[i]);
@@ -123,12 +104,16 @@ private:
     void clear_cells() {
         context_.clear();
         cache_.clear();
+        states_.clear();
     }
 
     void run(const sequence_group& group) {
-        if (try_run(group)) return;
-        clear_cells();  // cells that were duplicated over time are in the way: start afresh
-        if (!try_run(group))
+        const auto attempt = [&] {
+            return context_.whole_states() ? try_states(group) : try_run(group);
+        };
+        if (attempt()) return;
+        clear_cells();  // duplicated cells are in the way, or some are lost: start afresh
+        if (!attempt())
             throw backend_error{"llama_decode: the KV cache of " +
                                     std::to_string(context_.capacity()) +
                                     " tokens is too small for " + std::to_string(group.cells) +
@@ -136,7 +121,7 @@ private:
                                 1};
     }
 
-    /// False if the KV cache is full; the cache must be cleared then.
+    /// False if the KV cache is full or lacks what it should have; it must be cleared then.
     [[nodiscard]] bool try_run(const sequence_group& group) {
         const cache_plan plan = cache_.place(wanted_.of(group));
         for (const cache_step& step : plan.steps) context_.carry_out(step);
@@ -152,21 +137,46 @@ private:
         const std::size_t prefixes = (std::min)(context_.capacity() / 2, room - whole);
         for (const cache_step& cut : cache_.trim(whole, prefixes)) context_.carry_out(cut);
         slots_.clear();
-        for (const cache_place& place : plan.places)
-            slots_.push_back(static_cast<llama_seq_id>(place.slot));
+        for (const cache_place& place : plan.places) {
+            if (!context_.holds(place.slot, place.cached)) return false;
+            slots_.push_back(place.slot);
+        }
         wanted_.collect(group.begin, plan.places, tokens_);
+        return decode_group(group.begin, group.end == wanted_.size());
+    }
+
+    /// The same for models whose states are whole: round by round, each sequence in a slot.
+    [[nodiscard]] bool try_states(const sequence_group& group) {
+        const std::vector<state_round> rounds = states_.plan(wanted_.of(group));
+        if (context_.has_cells())
+            for (const cache_step& cut : states_.trim(context_.capacity())) context_.carry_out(cut);
+        for (const state_round& round : rounds) {
+            for (const cache_step& step : round.steps) context_.carry_out(step);
+            for (const state_target& target : round.targets)
+                if (!context_.holds(target.slot, target.cached)) return false;
+            slots_.resize(2 * (group.end - group.begin));
+            for (const state_target& target : round.targets) slots_[target.owner] = target.slot;
+            wanted_.collect(round, group.end - group.begin, tokens_);
+            const bool final = group.end == wanted_.size() && &round == &rounds.back();
+            if (!decode_group(group.begin, final)) return false;
+        }
+        return true;
+    }
+
+    /// Decodes what was collected; for states, see row_kind.
+    [[nodiscard]] bool decode_group(std::size_t begin, bool final) {
         auto& [body, last] = tokens_;
-        const bool last_group = group.end == wanted_.size();
         if (kind_ == row_kind::states && !body.empty()) {
-            if (body.size() > handful || body.size() + last.size() > cache_.size()) {
-                if (!decode(body, group.begin, false)) return false;
+            if (last.empty() || body.size() > handful ||
+                body.size() + last.size() > cache_.size()) {
+                if (!decode(body, begin, false)) return false;
             } else {
                 for (batch_token& token : body) token.output = true;
                 last.insert(last.begin(), body.begin(), body.end());
             }
             body.clear();
         }
-        return decode(kind_ == row_kind::states ? last : body, group.begin, last_group);
+        return decode(kind_ == row_kind::states ? last : body, begin, final);
     }
 
     /// Decodes in chunks. Rows are copied: the next decode overwrites those that llama.cpp shows.
@@ -182,14 +192,15 @@ private:
             ++decodes_;
             const bool stays = final && at + chunk.size() == all.size();
             for (std::size_t n = 0; n < chunk.size(); ++n)
-                if (chunk[n].output && chunk[n].position + 1 == sequence_of(chunk[n], begin).size())
+                if (ends_sequence(chunk[n], begin))
                     take(begin + chunk[n].begin, context_.row(n, states), stays);
         }
         return true;
     }
 
-    [[nodiscard]] token_view sequence_of(const batch_token& token, std::size_t begin) const {
-        return wanted_[begin + token.begin];
+    [[nodiscard]] bool ends_sequence(const batch_token& token, std::size_t begin) const {
+        const std::size_t i = begin + token.begin;
+        return token.output && i < wanted_.size() && token.position + 1 == wanted_[i].size();
     }
 
     /// The row of wanted sequence i. `stays`: it is valid until the next call where it lies.
@@ -209,17 +220,17 @@ private:
     }
 
     context context_;
-    prefix_cache cache_;
+    prefix_cache cache_;  // one of the two is in use
+    state_cache states_;
     row_cache known_;
     row_kind kind_;
-    std::vector<token_view> distinct_;        // sorted, of the present call
+    distinct_sequences distinct_;             // of the present call
     std::vector<logits_view> distinct_rows_;  // [distinct]
-    std::vector<std::size_t> which_;          // [sequences] index into distinct_
     wanted_sequences wanted_;                 // those of distinct_ whose row is not known
     std::vector<std::size_t> place_;          // [wanted] index into distinct_
     std::vector<logits_view> rows_;           // [sequences]
     group_tokens tokens_;                     // of the present group
-    std::vector<llama_seq_id> slots_;         // [group]
+    std::vector<std::size_t> slots_;          // [group]
     std::vector<std::vector<float>> held_;    // copied rows; the first held_count_ are in use
     std::size_t held_count_ = 0;
     double recent_width_ = 0;  // sequences of the widest call of late

@@ -3,12 +3,16 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <numeric>
 #include <span>
+#include <string>
 #include <vector>
 
+#include "../../core/error.hpp"
 #include "../../core/token.hpp"
 #include "context.hpp"
 #include "prefix_cache.hpp"
+#include "state_cache.hpp"
 
 namespace tq::llama_cpp::detail {
 
@@ -33,6 +37,53 @@ struct sequence_group {
 /// others; for logits, `body` has them all. Owners count from the group's begin.
 struct group_tokens {
     std::vector<batch_token> body, last;
+};
+
+/// Throws invalid_option for sequences that are empty, longer than `longest` or have tokens outside
+/// [0, vocabulary).
+inline void check_tokens(std::span<const token_view> sequences, std::size_t longest,
+                         std::size_t vocabulary) {
+    for (std::size_t i = 0; i < sequences.size(); ++i) {
+        const token_view sequence = sequences[i];
+        const std::string where = "next_logits: sequence " + std::to_string(i);
+        check_option(!sequence.empty(), where, "size", 0, "at least 1 token");
+        check_option(sequence.size() <= longest, where, "size", sequence.size(),
+                     "at most the context of " + std::to_string(longest) +
+                         " tokens (raise the option `context`)");
+        for (std::size_t t = 0; t < sequence.size(); ++t)
+            if (sequence[t] < 0 || static_cast<std::size_t>(sequence[t]) >= vocabulary)
+                check_option(false, where, "token " + std::to_string(t), sequence[t],
+                             "in [0, " + std::to_string(vocabulary) + ")");
+    }
+}
+
+/// The sequences of a call, each once, in ascending order: those with a common prefix are
+/// neighbours, and a prefix comes before what it begins.
+class distinct_sequences {
+public:
+    void assign(std::span<const token_view> sequences) {
+        std::vector<std::size_t> order(sequences.size());
+        std::iota(order.begin(), order.end(), std::size_t{0});
+        std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+            return std::ranges::lexicographical_compare(sequences[a], sequences[b]);
+        });
+        sequences_.clear();
+        which_.resize(sequences.size());
+        for (const std::size_t i : order) {
+            if (sequences_.empty() || !std::ranges::equal(sequences_.back(), sequences[i]))
+                sequences_.push_back(sequences[i]);
+            which_[i] = sequences_.size() - 1;
+        }
+    }
+
+    [[nodiscard]] std::size_t size() const noexcept { return sequences_.size(); }
+    [[nodiscard]] token_view operator[](std::size_t i) const { return sequences_[i]; }
+    /// Which of them the call's i-th sequence is.
+    [[nodiscard]] std::size_t of(std::size_t i) const { return which_[i]; }
+
+private:
+    std::vector<token_view> sequences_;
+    std::vector<std::size_t> which_;
 };
 
 class wanted_sequences {
@@ -89,6 +140,20 @@ public:
                 (apart ? tokens.last : tokens.body).push_back({sequence[p], p, i, sharers, output});
             }
         }
+    }
+
+    /// The same for a round of whole states; each token has one owner, and owners from `sequences`
+    /// on are no sequence.
+    void collect(const state_round& round, std::size_t sequences, group_tokens& tokens) const {
+        tokens.body.clear();
+        tokens.last.clear();
+        for (const state_target& target : round.targets)
+            for (std::size_t p = target.cached; p < target.tokens.size(); ++p) {
+                const bool output = p + 1 == target.tokens.size() && target.owner < sequences;
+                const bool apart = output && kind_ == row_kind::states;
+                (apart ? tokens.last : tokens.body)
+                    .push_back({target.tokens[p], p, target.owner, target.owner + 1, output});
+            }
     }
 
 private:
