@@ -13,7 +13,6 @@
 #include <tuple>
 
 #include "../support/program.hpp"
-#include "../support/utf8.hpp"
 #include "models.hpp"
 
 namespace evaluation {
@@ -34,6 +33,13 @@ std::vector<piece> pieces_of(const config& c) {
                 if (seed == 0 || !m.deterministic())
                     result.push_back({&m, seed, first, std::min(c.together, c.limit - first)});
     return result;
+}
+
+/// A text as a journal gives it back: with U+FFFD for a character that the answer's end has cut.
+std::string as_written(const std::string& text) {
+    tq::llama_cpp::utf8_buffer buffer;
+    std::string result = buffer.push(text);
+    return result + buffer.finish();
 }
 
 class worker {
@@ -239,7 +245,7 @@ private:
             steps = nullptr;
         }
         answer a{.key = key,
-                 .text = utf8::whole(models_.file.detokenize(answers.answer(i))),
+                 .text = as_written(models_.file.detokenize(answers.answer(i))),
                  .tokens = {answers.answer(i).begin(), answers.answer(i).end()},
                  .finished = answers.finished(i),
                  .kl = answers.kl(i),

@@ -121,22 +121,18 @@ journal::journal(const std::filesystem::path& file, const config& config, json m
         append({{"made_by", made_by_}});
 }
 
-journal::~journal() {
-    if (file_ >= 0) ::close(file_);
+journal::descriptor::~descriptor() {
+    if (number >= 0) ::close(number);
 }
 
 /// The lock is the system's: it goes with the program, however that ends.
 void journal::lock() {
-    file_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-    if (file_ < 0) cannot("write", path_);
-    if (::flock(file_, LOCK_EX | LOCK_NB) == 0) return;
-    const int problem = errno;
-    ::close(std::exchange(file_, -1));
-    if (problem == EWOULDBLOCK)
-        throw tq::backend_error{
-            path_.string() + ": another program is writing it; --report shows what it has so far"};
-    errno = problem;
-    cannot("lock", path_);
+    file_.number = ::open(path_.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+    if (file_.number < 0) cannot("write", path_);
+    if (::flock(file_.number, LOCK_EX | LOCK_NB) == 0) return;
+    if (errno != EWOULDBLOCK) cannot("lock", path_);
+    throw tq::backend_error{path_.string() +
+                            ": another program is writing it; --report shows what it has so far"};
 }
 
 void journal::read(const config& config) {
@@ -164,8 +160,8 @@ void journal::read(const config& config) {
     if (good > 0) check_maker();
     if (good == 0 && use_ == journal_use::report)
         throw tq::invalid_option{path_.string() + ": nothing is in it yet"};
-    if (file_ >= 0 && good != std::filesystem::file_size(path_) &&
-        ::ftruncate(file_, static_cast<off_t>(good)) != 0)
+    if (file_.number >= 0 && good != std::filesystem::file_size(path_) &&
+        ::ftruncate(file_.number, static_cast<off_t>(good)) != 0)
         cannot("write", path_);
 }
 
@@ -270,12 +266,12 @@ void journal::append(const json& line) {
                         path_.string(), untrusted::longest_line >> 20)};
     std::string_view rest = text;
     while (!rest.empty()) {
-        const ssize_t written = ::write(file_, rest.data(), rest.size());
+        const ssize_t written = ::write(file_.number, rest.data(), rest.size());
         if (written < 0 && errno == EINTR) continue;
         if (written < 0) cannot("write", path_);
         rest.remove_prefix(static_cast<std::size_t>(written));
     }
-    if (::fsync(file_) != 0 && errno != EINVAL) cannot("write", path_);
+    if (::fsync(file_.number) != 0 && errno != EINVAL) cannot("write", path_);
 }
 
 void append_timing(const std::filesystem::path& file, const timing& t) {

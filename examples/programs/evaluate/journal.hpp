@@ -52,7 +52,7 @@ public:
     /// tq::backend_error if it cannot be written, or another program is writing it.
     journal(const std::filesystem::path& file, const config& config, nlohmann::json made_by,
             journal_use use = journal_use::write);
-    ~journal();
+    ~journal() = default;
     journal(const journal&) = delete;
     journal& operator=(const journal&) = delete;
 
@@ -69,6 +69,14 @@ public:
     [[nodiscard]] const std::set<std::string>& mixed() const noexcept { return mixed_; }
 
 private:
+    /// An open file, which its end closes.
+    struct descriptor {
+        int number = -1;
+        descriptor() = default;
+        descriptor(const descriptor&) = delete;
+        descriptor& operator=(const descriptor&) = delete;
+        ~descriptor();
+    };
     /// A method's options and the digests of its files.
     struct method_mark {
         nlohmann::json options, files;
@@ -84,7 +92,7 @@ private:
 
     std::filesystem::path path_;
     journal_use use_;
-    int file_ = -1;
+    descriptor file_;  // none if nothing is written
     nlohmann::json made_by_, last_made_by_;
     std::map<std::string, method_mark> methods_;
     std::map<answer_key, answer> answers_;

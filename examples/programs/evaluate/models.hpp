@@ -72,7 +72,7 @@ public:
         baseline_engine_.reset();
         const tq::llama_cpp::model_file source = wanted.model.empty() ? file : load(wanted.model);
         baseline_engine_.emplace(source, context(wanted.lora, wanted.scale));
-        baseline_.emplace(*baseline_engine_);
+        baseline_.emplace(language_model{*baseline_engine_});
         baseline_is_ = wanted;
         const bool translates = !same_vocabulary(file, source);
         if (translates) translated_.emplace(file, *baseline_);

@@ -233,7 +233,7 @@ void read_format(const char* option, std::string& format) {
     if (format.empty()) return;
     for (auto at = format.find("\\n"); at != format.npos; at = format.find("\\n", at + 1))
         format.replace(at, 2, "\n");
-    tq::check_option(format.find("{prompt}") != format.npos, "generate", option, format,
+    tq::check_option(format.find("{prompt}") != format.npos, "options", option, format,
                      "a text with {prompt} in it");
 }
 
@@ -286,9 +286,9 @@ arguments read_arguments(int argc, char** argv) {
     adapt_to_transfer(app, args);
     adapt_to_distribution(app, args);
     fill_defaults(args);
-    validate(args.decode, "generate");
-    validate(args.rollout, "generate");
-    validate(args.weights, "generate");
+    validate(args.decode, "options");
+    validate(args.rollout, "options");
+    validate(args.weights, "options");
     return args;
 }
 

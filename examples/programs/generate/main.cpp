@@ -61,6 +61,7 @@ struct models {
                                           std::size_t number) const {
         const chat::setting set{.system = args.system, .format = args.prompt_format};
         chat::setting baselines = set;
+        baselines.option = "--baseline-prompt";
         if (!args.baseline_system.empty()) {
             baselines.system = args.baseline_system;
             baselines.always = true;

@@ -26,6 +26,7 @@ struct setting {
     std::string system = {};  ///< system message of prompts that bring none along
     std::string format = {};  ///< a text with {prompt}, in the place of the model's chat template
     bool always = false;      ///< the system message is that of all prompts
+    const char* option = "--prompt-format, or the key prompt_format";  ///< sets the format
 };
 
 /// A prompt in a model's tokens, by the format or, without one, the model's chat template.
@@ -38,9 +39,10 @@ inline tq::token_list tokens_of(const tq::llama_cpp::model_file& model,
     if (!set.system.empty() && turns.front().role != "system")
         turns.insert(turns.begin(), {"system", set.system});
     if (set.format.empty() && !model.has_chat_template())
-        throw tq::invalid_option{model.path() +
-                                 " has no chat template; give a text with {prompt} in its place, "
-                                 "\"{prompt}\\n\" say: --prompt-format, or the key prompt_format"};
+        throw tq::invalid_option{
+            fmt::format("{} has no chat template; give a text with {{prompt}} in its place, "
+                        "\"{{prompt}}\\n\" say: {}",
+                        model.path(), set.option)};
     if (set.format.empty()) return model.chat_prompt(turns);
     std::string text = filled_in(set.format, prompt.text());
     if (turns.front().role == "system") text = turns.front().text + "\n\n" + text;

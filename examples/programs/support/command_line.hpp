@@ -42,13 +42,11 @@ inline std::string wrong_seed(const std::string& text) {
 
 /// The same of a number; "inf" is one.
 inline std::string wrong_number(const std::string& text) {
-    const bool infinite = text == "inf" || text == "-inf";
-    double value = 0;
-    const char* const end = text.data() + text.size();
-    const auto [stop, problem] = std::from_chars(text.data(), end, value);
-    if (infinite || (problem == std::errc{} && stop == end && std::isfinite(value))) return {};
-    return text + ", must be a number" +
-           (problem == std::errc::result_out_of_range ? " that a double can hold" : "");
+    if (text == "inf" || text == "-inf") return {};
+    char* stop = nullptr;
+    const double value = std::strtod(text.c_str(), &stop);  // in the C locale, which nobody changes
+    if (text.empty() || *stop != '\0' || std::isnan(value)) return text + ", must be a number";
+    return std::isinf(value) ? text + ", must be a number that a double can hold" : "";
 }
 
 /// Gives every option that takes a number a check in words, before all others.

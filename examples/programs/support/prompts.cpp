@@ -157,10 +157,12 @@ prompt of_object(const json& object, const std::string& where) {
     }
     if (object.contains("chosen")) {
         const json& chosen = object["chosen"];
-        if (chosen.is_string() && !is_dialogue(chosen.get<std::string>()))
+        if (!chosen.is_string()) return finish(of_any(chosen, where + ": chosen"));
+        const std::string whole = chosen.get<std::string>();
+        if (!trimmed(whole).starts_with("Human:"))
             refuse(where,
                    "\"chosen\" without a \"prompt\" must be a dialogue, \"\\n\\nHuman: ...\"");
-        return finish(of_any(chosen, where + ": chosen"));
+        return finish(of_dialogue(whole, where + ": chosen"));
     }
     std::string keys;
     for (const auto& [key, value] : object.items())

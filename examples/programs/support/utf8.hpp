@@ -39,17 +39,6 @@ inline std::size_t first_wrong(std::string_view text) {
     return std::string_view::npos;
 }
 
-/// With U+FFFD in the place of bytes that are no UTF-8.
-inline std::string whole(std::string_view text) {
-    std::string result;
-    for (std::size_t i = 0; i < text.size();) {
-        const std::size_t size = first_character(text.substr(i));
-        result += size == 0 ? "\uFFFD" : text.substr(i, size);
-        i += size == 0 ? 1 : size;
-    }
-    return result;
-}
-
 /// Is it a control character, of which a text can make commands to a terminal, or one that turns the
 /// direction of the text? Line breaks and tabs are none.
 inline bool is_command(unsigned code) {

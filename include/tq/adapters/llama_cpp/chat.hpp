@@ -17,8 +17,6 @@ namespace tq::llama_cpp {
 struct chat_turn {
     std::string role;  ///< system, user or assistant
     std::string text;  ///< UTF-8, without NULs
-
-    friend bool operator==(const chat_turn&, const chat_turn&) = default;
 };
 
 namespace detail {

@@ -127,6 +127,7 @@ public:
         const chat_turn turns[] = {{"system", std::string{system}}, {"user", std::string{user}}};
         return chat_text(std::span{turns}.subspan(system.empty() ? 1 : 0));
     }
+    /// True if the file brings a chat template along.
     [[nodiscard]] bool has_chat_template() const noexcept {
         return llama_model_chat_template(state_->weights, nullptr) != nullptr;
     }
