@@ -55,7 +55,7 @@ struct models {
 
     /// What each model sees in the place of a prompt. Throws invalid_option if that is too long.
     struct prompt_tokens {
-        tq::token_list policy, baseline, reward;
+        tq::token_list policy = {}, baseline = {}, reward = {};
     };
     [[nodiscard]] prompt_tokens tokens_of(const arguments& args, const prompts::prompt& prompt,
                                           std::size_t number) const {
