@@ -1,6 +1,7 @@
 // write_report FOLDER: a report of a tabular world with hostile texts (report.html), and what the
 // library says of its steps at other alphas (expected.json).
 
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <iostream>
@@ -96,6 +97,15 @@ int main(int argc, char** argv) {
     dropped["candidates"][4]["q"] = nullptr;
     dropped["candidates"][4]["log_p"] = nullptr;
     steps.push_back(dropped);
+    json bare = steps[0];  // decided without a rollout; its candidates in another order
+    std::ranges::reverse(bare["candidates"]);
+    for (json& candidate : bare["candidates"])
+        candidate["q"] = candidate["q_error"] = candidate["log_p"] = nullptr;
+    steps.push_back(bare);
+    json untilted = steps[0];  // alpha = infinity, and a candidate that the policy forbids
+    untilted["alpha"] = nullptr;
+    untilted["candidates"][0]["log_pi"] = untilted["candidates"][0]["log_prior"] = nullptr;
+    steps.push_back(untilted);
 
     json results{{"name", "report <b>test</b>"},
                  {"description", texts[0]},

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <functional>
 #include <limits>
@@ -43,16 +44,25 @@ const std::map<std::string, bool> sides{{"policy", true}, {"baseline", false}};
 }
 
 double number(const json& value, const std::string& where) {
-    if (value == "inf") return std::numeric_limits<double>::infinity();
-    if (!value.is_number()) refuse(where, value, "a number (or \"inf\")");
+    if (!value.is_number() || !std::isfinite(value.get<double>())) refuse(where, value, "a number");
     return value.get<double>();
 }
 
-std::size_t count(const json& value, const std::string& where) {
-    if (!value.is_number_integer() || value < 0 || value > 1'000'000'000)
-        refuse(where, value, "a whole number in [0, 10^9]");
-    return value.get<std::size_t>();
+double number_or_inf(const json& value, const std::string& where) {
+    if (value == "inf") return std::numeric_limits<double>::infinity();
+    if (!value.is_number()) refuse(where, value, "a number or \"inf\"");
+    return value.get<double>();
 }
+
+/// A reader of whole numbers. The limits stand for what memory and time no machine has.
+auto up_to(std::size_t most, std::size_t least = 0) {
+    return [least, most](const json& value, const std::string& where) {
+        if (!value.is_number_integer() || value < least || value > most)
+            refuse(where, value, fmt::format("a whole number in [{}, {}]", least, most));
+        return value.get<std::size_t>();
+    };
+}
+constexpr std::size_t thousand = 1000, million = thousand * thousand;
 
 std::string text(const json& value, const std::string& where) {
     if (!value.is_string()) refuse(where, value, "a string");
@@ -65,14 +75,15 @@ bool flag(const json& value, const std::string& where) {
 }
 
 template <class Value>
-Value choice(const std::map<std::string, Value>& names, const json& value,
+Value choice(const std::map<std::string, Value>& words, const json& value,
              const std::string& where) {
-    std::string known;
-    for (const auto& [name, meaning] : names) {
-        if (value == name) return meaning;
-        known += fmt::format("{}{}", known.empty() ? "" : ", ", name);
-    }
-    refuse(where, value, "one of " + known);
+    if (value.is_string())
+        if (const auto found = words.find(value.get<std::string>()); found != words.end())
+            return found->second;
+    refuse(
+        where, value,
+        names::listed(words) +
+            (value.is_string() ? names::meant(value.get<std::string>(), names::keys(words)) : ""));
 }
 
 /// Calls the setter of every key; unknown keys are refused.
@@ -82,11 +93,9 @@ void read_object(const json& object, const std::string& where, const Setters& se
     for (const auto& [key, value] : object.items()) {
         const auto setter = setters.find(key);
         if (setter == setters.end()) {
-            std::string known;
-            for (const auto& entry : setters)
-                known += fmt::format("{}{}", known.empty() ? "" : ", ", entry.first);
-            throw tq::invalid_option{
-                fmt::format("{}: unknown key \"{}\"; known: {}", where, key, known)};
+            throw tq::invalid_option{fmt::format("{}: unknown key {}; known: {}{}", where,
+                                                 json(key).dump(), names::listed(setters),
+                                                 names::meant(key, names::keys(setters)))};
         }
         setter->second(value, where + "." + key);
     }
@@ -133,8 +142,8 @@ void read_baseline(const json& value, const std::string& where, const std::files
                            {"scale", into(baseline.scale, number)},
                            {"system", into(baseline.system, text)},
                            {"written_by", one_of(baseline.written, writers)},
-                           {"alpha", into(baseline.alpha, number)},
-                           {"n", into(baseline.n, count)}});
+                           {"alpha", into(baseline.alpha, number_or_inf)},
+                           {"n", into(baseline.n, up_to(100 * thousand))}});
     baseline.model = model_file(folder, baseline.model);
     baseline.lora = lora_file(folder, lora);
 }
@@ -200,11 +209,12 @@ setter_map method_setters(method_config& m, const std::filesystem::path& folder)
              }},
             {"alpha",
              [&m](const json& value, const std::string& where) {
-                 m.decode.alpha = m.block.alpha = number(value, where);
+                 m.decode.alpha = m.block.alpha = number_or_inf(value, where);
              }},
             {"top_k",
              [&m](const json& value, const std::string& where) {
-                 m.decode.top_k = value == "all" ? tq::whole_vocabulary : count(value, where);
+                 m.decode.top_k =
+                     value == "all" ? tq::whole_vocabulary : up_to(1000 * million)(value, where);
              }},
             {"select",
              [&m](const json& value, const std::string& where) {
@@ -214,10 +224,10 @@ setter_map method_setters(method_config& m, const std::filesystem::path& folder)
             {"anchor", one_of(m.on_policy, sides)},
             {"proposer", one_of(m.on_policy, sides)},
             {"race", one_of(m.decode.race, names::races)},
-            {"token_budget", into(m.decode.token_budget, number)},
+            {"token_budget", into(m.decode.token_budget, number_or_inf)},
             {"widen", into(m.decode.widen, flag)},
-            {"horizon", into(m.rollout.horizon, count)},
-            {"rollouts", into(m.rollout.rollouts, count)},
+            {"horizon", into(m.rollout.horizon, up_to(million))},
+            {"rollouts", into(m.rollout.rollouts, up_to(100 * thousand))},
             {"rollout_temperature", into(m.rollout.sampling.temperature, number)},
             {"transfer", one_of(m.transfer, transfers)},
             {"beta", into(m.beta, number)},
@@ -226,17 +236,17 @@ setter_map method_setters(method_config& m, const std::filesystem::path& folder)
             {"block",
              [&m](const json& value, const std::string& where) {
                  m.block.block = m.segments.block =
-                     value == "answer" ? tq::whole_answer : count(value, where);
+                     value == "answer" ? tq::whole_answer : up_to(million)(value, where);
              }},
-            {"candidates", into(m.block.candidates, count)},
+            {"candidates", into(m.block.candidates, up_to(100 * thousand))},
             {"proposal_temperature",
              [&m](const json& value, const std::string& where) {
                  m.block.proposal.temperature = m.segments.proposal.temperature =
                      number(value, where);
              }},
-            {"n", into(m.n, count)},
+            {"n", into(m.n, up_to(100 * thousand))},
             {"rejected", into(m.rejected, number)},
-            {"attempts", into(m.segments.attempts, count)},
+            {"attempts", into(m.segments.attempts, up_to(million))},
             {"target", into(m.segments.target, number)},
             {"start", into(m.segments.start, number)},
             {"softness", into(m.segments.softness, number)},
@@ -277,7 +287,8 @@ void check_ranges(const method_config& m, const std::string& where) {
     if (m.transfer != transfer_kind::direct)
         tq::check_option(m.beta > 0 && !m.rollout.sampling.greedy(), where, "beta", m.beta,
                          "> 0, with a rollout_temperature > 0");
-    tq::check_option(std::isfinite(m.baseline.scale), where, "scale", m.baseline.scale, "finite");
+    tq::check_option(std::isfinite(static_cast<float>(m.baseline.scale)), where, "scale",
+                     m.baseline.scale, "finite");
     tq::check_option(m.baseline.alpha > 0, where, "baseline.alpha", m.baseline.alpha, "> 0");
     tq::check_option(m.baseline.n >= 1, where, "baseline.n", m.baseline.n, ">= 1");
     tq::check_option(m.baseline.written == writer::model ||
@@ -408,15 +419,18 @@ const method_config& config::method(const std::string& wanted) const {
 }
 
 config read_config(const std::filesystem::path& file) {
-    std::ifstream stream{file};
+    std::ifstream stream{file, std::ios::binary};
+    bool all = false;
     if (!stream) throw tq::invalid_option{"cannot read the configuration " + file.string()};
-    const json whole = untrusted::parse_json(stream, true);  // comments are allowed
-    if (whole.is_discarded())
-        throw tq::invalid_option{file.string() + " is not JSON, or nested too deep"};
+    const std::string written =
+        untrusted::read_up_to(stream, untrusted::longest_line, all, file.string());
+    const std::size_t begin = written.starts_with("\xEF\xBB\xBF") ? 3 : 0;
+    const json whole =  // comments are allowed
+        untrusted::parse_or_refuse(written, begin, written.size(), file.string(), true);
     config c;
     c.folder = std::filesystem::absolute(file).parent_path();
     const std::string where = file.filename().string();
-    std::string prompts;
+    std::string prompt_file;
     const auto methods = [&](const json& list, const std::string& place) {
         if (!list.is_array()) refuse(place, list, "a list of methods");
         for (std::size_t i = 0; i < list.size(); ++i)
@@ -429,20 +443,22 @@ config read_config(const std::filesystem::path& file) {
                    {"description", into(c.description, text)},
                    {"model", into(c.model, text)},
                    {"prompt_format", into(c.prompt_format, text)},
-                   {"gpu_layers", into(c.gpu_layers, count)},
+                   {"gpu_layers", into(c.gpu_layers, up_to(million))},
                    {"reward_name", into(c.reward_name, text)},
                    {"reward_model", into(c.reward_model, text)},
                    {"reward", into(c.reward, text)},
                    {"embedder", into(c.embedder, text)},
-                   {"prompts", into(prompts, text)},
-                   {"first", into(c.first, count)},
-                   {"limit", into(c.limit, count)},
-                   {"tokens", into(c.tokens, count)},
-                   {"seeds", into(c.seeds, count)},
-                   {"together", into(c.together, count)},
+                   {"prompts", into(prompt_file, text)},
+                   {"prompts_format", one_of(c.prompts_format, prompts::formats)},
+                   {"context", into(c.context, up_to(1U << 29U, 128))},
+                   {"first", into(c.first, up_to(1000 * million))},
+                   {"limit", into(c.limit, up_to(million))},
+                   {"tokens", into(c.tokens, up_to(million))},
+                   {"seeds", into(c.seeds, up_to(100 * thousand))},
+                   {"together", into(c.together, up_to(million))},
                    {"system", into(c.system, text)},
                    {"against", into(c.against, text)},
-                   {"explored", into(c.explored, count)},
+                   {"explored", into(c.explored, up_to(million))},
                    {"judge", [&](const json& value,
                                  const std::string& place) { read_judge(value, place, c.judge); }},
                    {"methods", methods}});
@@ -451,7 +467,7 @@ config read_config(const std::filesystem::path& file) {
     c.reward = path_from(c.folder, c.reward);
     c.reward_model = model_file(c.folder, c.reward_model);
     c.embedder = path_from(c.folder, c.embedder);
-    c.prompts = prompts.empty() ? demo_defaults::prompts() : path_from(c.folder, prompts);
+    c.prompts = prompt_file.empty() ? demo_defaults::prompts() : path_from(c.folder, prompt_file);
     c.json = whole;
     for (const char* key : {"name", "description", "methods", "judge", "against", "embedder"})
         c.json.erase(key);
@@ -459,29 +475,41 @@ config read_config(const std::filesystem::path& file) {
     return c;
 }
 
-std::vector<std::string> read_prompts(const config& c) {
-    std::ifstream stream{c.prompts};
-    if (!stream) throw tq::invalid_option{"cannot read the prompts " + c.prompts.string()};
-    std::vector<std::string> result;
-    std::size_t number = 0, seen = 0;
-    for (std::string line;
-         result.size() < c.limit && untrusted::read_line(stream, line, c.prompts.string());) {
-        ++number;
-        if (!line.empty() && line.back() == '\r') line.pop_back();
-        if (line.empty() || seen++ < c.first) continue;
-        line = untrusted::prompt_of(line, fmt::format("{}:{}", c.prompts.string(), number));
-        // A dialogue: the last human turn is the prompt.
-        if (const auto human = line.rfind("Human:"); human != std::string::npos) {
-            line = line.substr(human + 6);
-            line = line.substr(0, line.find("Assistant:"));
-            const auto begin = line.find_first_not_of(" \n"), end = line.find_last_not_of(" \n");
-            line = begin == std::string::npos ? "" : line.substr(begin, end - begin + 1);
-        }
-        result.push_back(line);
+void check_files(const config& c) {
+    const auto there = [](const std::string& key, const std::string& file, bool gguf) {
+        if (file.empty()) return;
+        std::ifstream stream{file, std::ios::binary};
+        char begin[4] = {};
+        if (!stream.read(begin, sizeof begin))
+            throw tq::invalid_option{
+                fmt::format("{} = \"{}\", which cannot be read, or is too short", key, file)};
+        if (gguf && std::string_view{begin, sizeof begin} != "GGUF")
+            throw tq::invalid_option{fmt::format("{} = \"{}\", which is no GGUF file", key, file)};
+    };
+    const auto is_model = [&](const std::string& key, const std::string& name) {
+        if (!name.empty()) there(key, demo_defaults::model_path(name), true);
+    };
+    there("model", demo_defaults::model_path(c.model), true);
+    is_model("reward_model", c.reward_model);
+    there("reward", c.reward, false);
+    there("embedder", c.embedder, true);
+    for (const method_config& m : c.methods) {
+        is_model(m.name + ": baseline.model", m.baseline.model);
+        there(m.name + ": baseline.lora", m.baseline.lora, true);
     }
+    const std::string program =
+        c.judge.command.substr(0, c.judge.command.find_first_of(" \t;|&<>"));
+    if (program.find('/') != program.npos && program.find_first_of("$~'\"`(*") == program.npos &&
+        !std::filesystem::exists(c.folder / program))
+        throw tq::invalid_option{fmt::format("judge.command: there is no {}", program)};
+}
+
+std::vector<prompt> read_prompts(const config& c) {
+    std::vector<prompt> result = prompts::read(c.prompts, c.prompts_format, c.first, c.limit);
     if (result.size() < c.limit)
-        throw tq::invalid_option{fmt::format("{}: only {} prompts from number {} on, {} are wanted",
-                                             c.prompts.string(), result.size(), c.first, c.limit)};
+        throw tq::invalid_option{
+            fmt::format("{}: only {} prompts from number {} on, {} are wanted (the key limit)",
+                        c.prompts.string(), result.size(), c.first, c.limit)};
     return result;
 }
 

@@ -10,8 +10,11 @@
 #include <vector>
 
 #include "../support/defaults.hpp"
+#include "../support/prompts.hpp"
 
 namespace evaluation {
+
+using prompts::prompt;
 
 /// Ways to decode. The last five search with the reward, without look-ahead by a baseline.
 enum class method_kind {
@@ -98,6 +101,8 @@ struct config {
         reward_model;      ///< GGUF that the head reads, of any vocabulary; empty = the policy's
     std::string embedder;  ///< GGUF, for coherence; empty = the cached one
     std::filesystem::path prompts;
+    prompts::format prompts_format = prompts::format::automatic;
+    std::size_t context = 16384;  ///< tokens that the KV cache of each model holds
     std::size_t first = 0, limit = 60, tokens = 32, seeds = 1, together = 10;
     std::string system;
     std::string against = "plain";
@@ -112,8 +117,11 @@ struct config {
 /// Throws tq::invalid_option that names the file, the place in it, the value and what is allowed.
 [[nodiscard]] config read_config(const std::filesystem::path& file);
 
-/// The prompts [first, first + limit): a line each, or JSON lines with "prompt" (text, or a dialogue
-/// "Human: ... Assistant:" of which the last human turn is taken). Throws tq::invalid_option.
-[[nodiscard]] std::vector<std::string> read_prompts(const config& config);
+/// Throws tq::invalid_option that names the key and the file unless all files are there and begin as
+/// they should.
+void check_files(const config& config);
+
+/// The prompts [first, first + limit). Throws tq::invalid_option.
+[[nodiscard]] std::vector<prompt> read_prompts(const config& config);
 
 }  // namespace evaluation

@@ -12,6 +12,7 @@
 #include <tq/tq.hpp>
 #include <tuple>
 
+#include "../support/program.hpp"
 #include "models.hpp"
 
 namespace evaluation {
@@ -34,9 +35,16 @@ std::vector<piece> pieces_of(const config& c) {
     return result;
 }
 
+/// A text as a journal gives it back: with U+FFFD for a character that the answer's end has cut.
+std::string as_written(const std::string& text) {
+    tq::llama_cpp::utf8_buffer buffer;
+    std::string result = buffer.push(text);
+    return result + buffer.finish();
+}
+
 class worker {
 public:
-    worker(const config& config, const std::vector<std::string>& prompts, journal& journal,
+    worker(const config& config, const std::vector<prompt>& prompts, journal& journal,
            const std::filesystem::path& timings, std::size_t threads,
            const progress_report& progress)
         : config_{config},
@@ -60,7 +68,7 @@ public:
     }
 
 private:
-    using language_model = tq::llama_cpp::language_model;
+    using language_model = models::language_model;
     using head = models::reward_type;
 
     /// Calls use(action value), of the transfer that the method names.
@@ -208,7 +216,13 @@ private:
                p.seed == 0 && p.first + prompt < config_.explored;
     }
 
+    /// Adds a step, unless the answer's would be more than a journal and a page can take.
     void record(const tq::step& step, nlohmann::json& steps) const {
+        if (steps.is_boolean()) return;
+        if ((steps.size() + 1) * step.distribution.tokens.size() > most_recorded) {
+            steps = false;
+            return;
+        }
         nlohmann::json line = step;
         for (nlohmann::json& candidate : line["candidates"])
             candidate["text"] = models_.file.piece(candidate["token"].get<tq::token_id>(), true);
@@ -223,8 +237,15 @@ private:
               nlohmann::json steps) {
         const answer_key key{p.method->name, p.seed, p.first + i};
         if (journal_.find(key) != nullptr) return;
+        if (steps.is_boolean()) {
+            program::say(
+                fmt::format("{}, prompt {}: its steps are not recorded, for they have more than {} "
+                            "candidates",
+                            p.method->name, config_.first + p.first + i, most_recorded));
+            steps = nullptr;
+        }
         answer a{.key = key,
-                 .text = models_.file.detokenize(answers.answer(i)),
+                 .text = as_written(models_.file.detokenize(answers.answer(i))),
                  .tokens = {answers.answer(i).begin(), answers.answer(i).end()},
                  .finished = answers.finished(i),
                  .kl = answers.kl(i),
@@ -262,6 +283,8 @@ private:
         return result;
     }
 
+    static constexpr std::size_t most_recorded = 100'000;  // candidates of an answer
+
     const config& config_;
     journal& journal_;
     const std::filesystem::path& timings_;
@@ -273,7 +296,7 @@ private:
 
 }  // namespace
 
-void decode_missing(const config& c, const std::vector<std::string>& prompts, journal& journal,
+void decode_missing(const config& c, const std::vector<prompt>& prompts, journal& journal,
                     const std::filesystem::path& timings, std::size_t threads,
                     const progress_report& progress) {
     for (const method_config& m : c.methods) journal.check(m);

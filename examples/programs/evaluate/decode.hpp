@@ -21,7 +21,7 @@ using progress_report =
 /// rounds differently for other batch shapes, so that this alone makes a resumed run equal to one that was
 /// never stopped. For the same reason caches are cleared before each piece.
 /// What a model or reward throws passes through; finished answers are safe in the journal.
-void decode_missing(const config& config, const std::vector<std::string>& prompts, journal& journal,
+void decode_missing(const config& config, const std::vector<prompt>& prompts, journal& journal,
                     const std::filesystem::path& timings, std::size_t threads,
                     const progress_report& progress);
 

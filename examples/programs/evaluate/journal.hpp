@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <tq/tq.hpp>
 #include <tuple>
@@ -34,15 +35,24 @@ struct answer {
     nlohmann::json steps = {};  // of the explorer; null = not recorded
 };
 
-/// A file of JSON lines: what the configuration was, then answers in the order in which they were
-/// finished, then written through to the disk. A line that was torn by a crash is dropped and its answer
-/// decoded again.
+/// What a journal is opened for.
+enum class journal_use {
+    write,   ///< by what has made it
+    mix,     ///< the same, though something else has made it
+    report,  ///< nothing is written, and another program may be writing it
+};
+
+/// A file of JSON lines: what the configuration was and what made it (identity_of), then answers in the
+/// order in which they were finished, each written through to the disk. A line that was torn by a crash is
+/// dropped and its answer decoded again. One program at a time may write it.
 class journal {
 public:
-    /// Opens or begins it. Throws tq::invalid_option if the file belongs to another configuration or
-    /// holds lines that are not its own, naming the line; tq::backend_error if it cannot be written.
-    journal(const std::filesystem::path& file, const config& config);
-    ~journal();
+    /// Opens or begins it. Throws tq::invalid_option if the file belongs to another configuration, was
+    /// made by something else, or holds lines that are not its own, naming the line;
+    /// tq::backend_error if it cannot be written, or another program is writing it.
+    journal(const std::filesystem::path& file, const config& config, nlohmann::json made_by,
+            journal_use use = journal_use::write);
+    ~journal() = default;
     journal(const journal&) = delete;
     journal& operator=(const journal&) = delete;
 
@@ -55,15 +65,38 @@ public:
     void begin(const method_config& method);
 
     [[nodiscard]] const std::map<answer_key, answer>& answers() const noexcept { return answers_; }
+    /// What its answers were made with that was not always the same; empty = nothing.
+    [[nodiscard]] const std::set<std::string>& mixed() const noexcept { return mixed_; }
 
 private:
+    /// An open file, which its end closes.
+    struct descriptor {
+        int number = -1;
+        descriptor() = default;
+        descriptor(const descriptor&) = delete;
+        descriptor& operator=(const descriptor&) = delete;
+        ~descriptor();
+    };
+    /// A method's options and the digests of its files.
+    struct method_mark {
+        nlohmann::json options, files;
+    };
+
+    void lock();
     void read(const config& config);
+    void read_header(const nlohmann::json& line, const config& config);
+    void read_line(const nlohmann::json& line, const config& config);
+    void mark(const std::string& name, method_mark now);
+    void check_maker();
     void append(const nlohmann::json& line);
 
     std::filesystem::path path_;
-    int file_ = -1;
-    std::map<std::string, nlohmann::json> methods_;
+    journal_use use_;
+    descriptor file_;  // none if nothing is written
+    nlohmann::json made_by_, last_made_by_;
+    std::map<std::string, method_mark> methods_;
     std::map<answer_key, answer> answers_;
+    std::set<std::string> mixed_;
 };
 
 /// What does not belong into the journal, since it differs from run to run: one line per piece of work.

@@ -30,9 +30,11 @@ struct measurements {
 };
 
 /// Measures all answers of the journal. The judge is a command, which runs in the configuration's folder; its
-/// input and output stay in `folder`, and it is not asked again while its input is the same.
-/// Throws tq::backend_error if the command fails or writes something else than a number per line.
-[[nodiscard]] measurements measure(const config& config, const std::vector<std::string>& prompts,
+/// input and output stay in `folder`, and it is not asked again while its input, its command and the files
+/// that the command names are the same. What it writes counts only if it succeeds.
+/// Throws tq::backend_error if the command fails or writes something else than a number per line;
+/// invalid_option for an answer with a token outside the vocabulary.
+[[nodiscard]] measurements measure(const config& config, const std::vector<prompt>& prompts,
                                    const journal& journal, const std::filesystem::path& folder,
                                    std::size_t threads);
 

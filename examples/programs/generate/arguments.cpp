@@ -1,18 +1,15 @@
 #include "arguments.hpp"
 
-#include <algorithm>
-#include <cstdlib>
-#include <fstream>
+#include <limits>
 #include <map>
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 #include <tq/decode/budget.hpp>
 
+#include "../support/command_line.hpp"
 #include "../support/defaults.hpp"
 #include "../support/names.hpp"
-#include "../support/untrusted.hpp"
 
 namespace {
 
@@ -25,10 +22,8 @@ const std::map<std::string, transfer> transfer_names{
 
 /// Adds options of a group whose values are words.
 auto choices(CLI::App& app, const char* group) {
-    return [&app, group](const char* name, auto& value, const auto& names, const char* help) {
-        return app.add_option(name, value, help)
-            ->transform(CLI::CheckedTransformer(names, CLI::ignore_case))
-            ->group(group);
+    return [&app, group](const char* name, auto& value, const auto& words, const char* help) {
+        return command_line::add_choice(app, name, value, words, help)->group(group);
     };
 }
 
@@ -61,27 +56,42 @@ void add_model_options(CLI::App& app, arguments& args) {
     app.add_option("--threads", args.threads, "threads for the models; 0 = all cores")
         ->capture_default_str()
         ->group("Models");
+    app.add_option(
+           "--context", args.context,
+           "tokens that each model's context holds: prompt and answer, and the rollouts beside it")
+        ->capture_default_str()
+        ->group("Models");
 }
 
 void add_prompt_options(CLI::App& app, arguments& args) {
     auto* prompt =
         app.add_option("-p,--prompt", args.prompts, "a prompt; may be given several times")
             ->group("Prompts");
-    app.add_option("-f,--prompts", args.prompt_file,
-                   "file of prompts: one a line, or JSON lines with \"prompt\"")
+    app.add_option(
+           "-f,--prompts", args.prompt_file,
+           "file of prompts, - for standard input: one a line, or JSON (lines or a list) with "
+           "\"prompt\", \"messages\", \"conversations\", \"instruction\", \"question\" or "
+           "HH-RLHF's \"chosen\"")
         ->excludes(prompt)
+        ->group("Prompts");
+    command_line::add_choice(
+        app, "--prompts-format", args.prompts_format, prompts::formats,
+        "how the file is read: text, json or [auto], by its name and beginning")
         ->group("Prompts");
     app.add_option("--limit", args.limit, "use the first N prompts of the file; 0 = all")
         ->capture_default_str()
         ->group("Prompts");
-    app.add_option("--system", args.system, "system message")->group("Prompts");
+    app.add_option("--system", args.system, "system message of prompts that have none")
+        ->group("Prompts");
+    app.add_option(
+           "--prompt-format", args.prompt_format,
+           "all that the models see, \\n for a new line and {prompt} for the prompt [their chat "
+           "templates]")
+        ->group("Prompts");
     app.add_option("--baseline-system", args.baseline_system,
                    "system message that the baseline sees instead")
         ->group("Prompts");
-    app.add_option(
-           "--baseline-prompt", args.baseline_prompt,
-           "all that the baseline sees, \\n for a new line and {prompt} for the prompt [its "
-           "own chat template]")
+    app.add_option("--baseline-prompt", args.baseline_prompt, "the same of the baseline alone")
         ->group("Prompts");
     app.add_option("-n,--tokens", args.tokens, "longest answer, in tokens")
         ->capture_default_str()
@@ -173,8 +183,16 @@ void add_decoding_options(CLI::App& app, arguments& args) {
     choose("--select", args.decode.select, names::selections, "how TQ* picks: [argmax] or sample");
     choose("--others-select", args.others_select, names::selections,
            "how plain and baseline pick: argmax or [sample]");
-    choose("--methods", args.methods, method_names, "what is shown, of plain, baseline, tq [all]")
-        ->delimiter(',');
+    app.add_option_function<std::vector<std::string>>(
+           "--methods",
+           [&args](const std::vector<std::string>& words) {
+               args.methods.clear();
+               for (const std::string& word : words)
+                   args.methods.push_back(command_line::choice("--methods", word, method_names));
+           },
+           "what is shown, of plain, baseline, tq [all]")
+        ->delimiter(',')
+        ->group("Decoding");
     app.add_option("-s,--seed", args.decode.seed, "the same seed gives the same text")
         ->capture_default_str()
         ->group("Decoding");
@@ -205,6 +223,15 @@ void adapt_to_distribution(const CLI::App& app, arguments& args) {
             "--kl-per-step and --kl-per-answer go with sample"};
 }
 
+/// A format as it is written on a command line, with \n for a new line. Refused without a {prompt}.
+void read_format(const char* option, std::string& format) {
+    if (format.empty()) return;
+    for (auto at = format.find("\\n"); at != format.npos; at = format.find("\\n", at + 1))
+        format.replace(at, 2, "\n");
+    tq::check_option(format.find("{prompt}") != format.npos, "options", option, format,
+                     "a text with {prompt} in it");
+}
+
 /// Fills in the demo: its model, baseline and reward, where the user named none.
 void fill_defaults(arguments& args) {
     const bool demo = args.model.empty();
@@ -227,6 +254,8 @@ void fill_defaults(arguments& args) {
         if (args.limit == 0) args.limit = 3;
     }
     if (args.threads == 0) args.threads = demo_defaults::threads();
+    read_format("--prompt-format", args.prompt_format);
+    read_format("--baseline-prompt", args.baseline_prompt);
 }
 
 }  // namespace
@@ -248,36 +277,23 @@ arguments read_arguments(int argc, char** argv) {
     app.add_option("--trace", args.trace,
                    "write the candidates of every TQ* step (log pi, Q, error, log p) as JSON lines")
         ->group("Output");
-    try {
-        app.parse(argc, argv);
-    } catch (const CLI::Success& done) {  // --help, --version
-        std::exit(app.exit(done));
-    } catch (const CLI::ParseError& error) {
-        throw tq::invalid_option{std::string{error.what()} + " (see --help)"};
-    }
+    command_line::parse(app, argc, argv);
     adapt_to_transfer(app, args);
     adapt_to_distribution(app, args);
     fill_defaults(args);
-    validate(args.decode, "generate");
-    validate(args.rollout, "generate");
-    validate(args.weights, "generate");
+    validate(args.decode, "options");
+    validate(args.rollout, "options");
+    validate(args.weights, "options");
     return args;
 }
 
-std::vector<std::string> read_prompts(const arguments& args) {
-    if (args.prompt_file.empty()) return args.prompts;
-    std::ifstream file{args.prompt_file};
-    if (!file) throw tq::invalid_option{"prompts: cannot read " + args.prompt_file};
-    std::vector<std::string> prompts;
-    std::size_t number = 0;
-    for (std::string line; untrusted::read_line(file, line, args.prompt_file);) {
-        ++number;
-        if (!line.empty() && line.back() == '\r') line.pop_back();
-        if (line.find_first_not_of(" \t") == std::string::npos) continue;
-        prompts.push_back(
-            untrusted::prompt_of(line, fmt::format("{}:{}", args.prompt_file, number)));
-        if (prompts.size() == args.limit) break;
-    }
-    if (prompts.empty()) throw tq::invalid_option{"prompts: no prompt in " + args.prompt_file};
-    return prompts;
+std::vector<prompts::prompt> read_prompts(const arguments& args) {
+    std::vector<prompts::prompt> result;
+    for (const std::string& text : args.prompts) result.push_back(prompts::of_text(text));
+    if (!args.prompt_file.empty())
+        result =
+            prompts::read(args.prompt_file, args.prompts_format, 0,
+                          args.limit == 0 ? std::numeric_limits<std::size_t>::max() : args.limit);
+    if (result.empty()) throw tq::invalid_option{"prompts: no prompt in " + args.prompt_file};
+    return result;
 }

@@ -8,6 +8,7 @@
 #include <tq/tq.hpp>
 
 #include "../support/defaults.hpp"
+#include "../support/prompts.hpp"
 
 /// A decoding that is shown beside the others.
 enum class method { plain, baseline, tq };
@@ -28,14 +29,16 @@ struct arguments {
     std::vector<double> reward_weights;  // as many as rewards, or none: 1 each
     std::string reward_model;            // GGUF the heads read; empty = the policy's
     std::size_t threads = 0;             // 0 = all cores
+    std::size_t context = 4096;          // tokens that the KV cache of each model holds
 
     // prompts
     std::vector<std::string> prompts;
-    std::string prompt_file;
+    std::string prompt_file;  // "-" = standard input
+    prompts::format prompts_format = prompts::format::automatic;
     std::size_t limit = 0;  // prompts of the file; 0 = all
     std::string system, baseline_system;
-    std::string
-        baseline_prompt;  // what the baseline sees, with {prompt}; empty = its chat template
+    std::string prompt_format;    // what models see, with {prompt}; empty = their chat template
+    std::string baseline_prompt;  // what the baseline sees; empty = as the others
     std::size_t tokens = 32;
 
     // decoding
@@ -59,6 +62,5 @@ struct arguments {
 /// line for anything wrong.
 [[nodiscard]] arguments read_arguments(int argc, char** argv);
 
-/// The prompts: those given, or those of the file (a prompt a line, or JSON lines with "prompt").
-/// Throws tq::invalid_option naming file and line.
-[[nodiscard]] std::vector<std::string> read_prompts(const arguments& args);
+/// The prompts: those given, or those of the file. Throws tq::invalid_option naming file and place.
+[[nodiscard]] std::vector<prompts::prompt> read_prompts(const arguments& args);

@@ -1,12 +1,9 @@
 // generate: the plain model, an aligned baseline and Transfer Q* side by side.
 
 #include <chrono>
-#include <cstdio>
-#include <exception>
 #include <limits>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <tuple>
 
 #include <fmt/format.h>
@@ -14,7 +11,9 @@
 #include <tq/rewards/combined.hpp>
 #include <tq/tq.hpp>
 
+#include "../support/chat.hpp"
 #include "../support/interrupt.hpp"
+#include "../support/program.hpp"
 #include "../support/timed.hpp"
 #include "arguments.hpp"
 #include "report.hpp"
@@ -25,31 +24,17 @@ namespace {
 
 namespace llama = tq::llama_cpp;
 
-/// A template for prompts with its {prompt} and \n filled in.
-std::string filled_in(const std::string& pattern, const std::string& prompt) {
-    std::string text;
-    for (std::size_t i = 0; i < pattern.size(); ++i) {
-        const std::string_view rest = std::string_view{pattern}.substr(i);
-        if (rest.starts_with("{prompt}"))
-            text += prompt, i += 7;
-        else if (rest.starts_with("\\n"))
-            text += '\n', ++i;
-        else
-            text += pattern[i];
-    }
-    return text;
-}
-
 /// Everything that is loaded: one set of weights where the files are the same.
 struct models {
     explicit models(const arguments& args)
         : policy_model{args.model},
           baseline_model{args.baseline_model.empty() ? policy_model
                                                      : llama::model_file{args.baseline_model}},
-          policy_engine{policy_model, {.threads = args.threads}},
+          policy_engine{policy_model, {.context = args.context, .threads = args.threads}},
           baseline_engine{baseline_model,
                           {.lora = args.lora,
                            .lora_scale = static_cast<float>(args.lora_scale),
+                           .context = args.context,
                            .threads = args.threads}},
           rewards{args, policy_model} {
         if (llama::same_vocabulary(policy_model, baseline_model)) return;
@@ -68,19 +53,32 @@ struct models {
     models& operator=(const models&) = delete;
     ~models() = default;
 
-    /// What the baseline sees in the place of a prompt.
-    [[nodiscard]] tq::token_list baseline_prompt(const arguments& args,
-                                                 const std::string& prompt) const {
-        if (!args.baseline_prompt.empty())
-            return baseline_model.tokenize(filled_in(args.baseline_prompt, prompt),
-                                           {.add_special = true, .parse_special = true});
-        try {
-            return baseline_model.chat_prompt(
-                prompt, args.baseline_system.empty() ? args.system : args.baseline_system);
-        } catch (const tq::invalid_option& error) {
-            throw tq::invalid_option{std::string{error.what()} +
-                                     "; give --baseline-prompt, \"{prompt}\\n\" say"};
+    /// What each model sees in the place of a prompt. Throws invalid_option if that is too long.
+    struct prompt_tokens {
+        tq::token_list policy = {}, baseline = {}, reward = {};
+    };
+    [[nodiscard]] prompt_tokens tokens_of(const arguments& args, const prompts::prompt& prompt,
+                                          std::size_t number) const {
+        const chat::setting set{.system = args.system, .format = args.prompt_format};
+        chat::setting baselines = set;
+        baselines.option = "--baseline-prompt";
+        if (!args.baseline_system.empty()) {
+            baselines.system = args.baseline_system;
+            baselines.always = true;
         }
+        if (!args.baseline_prompt.empty()) baselines.format = args.baseline_prompt;
+        const auto beside = [&](const llama::model_file& model, const chat::setting& its) {
+            return args.baseline_prompt.empty() || &model != &baseline_model
+                       ? chat::tokens_beside(model, prompt, its)
+                       : chat::tokens_of(model, prompt, its);
+        };
+        prompt_tokens result{.policy = chat::tokens_of(policy_model, prompt, set)};
+        result.baseline = text_baseline ? beside(baseline_model, baselines)
+                                        : chat::tokens_of(baseline_model, prompt, baselines);
+        if (rewards.asks_prompts()) result.reward = beside(rewards.trunk(), set);
+        for (const tq::token_list* tokens : {&result.policy, &result.baseline, &result.reward})
+            chat::check_length(tokens->size(), number, args.tokens, args.context, "--context");
+        return result;
     }
 
     /// Reads the weights in, so that the first answer is not timed with the disk.
@@ -89,6 +87,7 @@ struct models {
         const tq::token_view view{token};
         std::ignore = policy.next_logits({&view, 1});
         std::ignore = baseline.next_logits({&view, 1});
+        if (rewards.asks_prompts()) rewards.set_prompt(token, token);
         const tq::answer_view answer{view, {}, false};
         double value = 0;
         reward.score({&answer, 1}, {&value, 1});
@@ -155,7 +154,7 @@ void decode_one(models& models, Decoder& decode, const tq::token_list& prompt,
     }
     report.piece(text.finish());
     if (method == method::tq && prompt_index == 0)
-        for (const std::string& note : stream.notes()) fmt::print(stderr, "note: {}\n", note);
+        for (const std::string& note : stream.notes()) program::say("note: " + note);
     result.seconds = seconds_since(start);
     result.spent = models.spent() - before;
     result.spent.races = look_ahead.races;
@@ -233,49 +232,56 @@ void decode_all(models& models, const arguments& args, const tq::token_list& pro
 }
 
 void run(arguments args) {
-    const std::vector<std::string> prompts = read_prompts(args);
+    const std::vector<prompts::prompt> prompts = read_prompts(args);
     models models{args};
     if (args.anchor == anchor::automatic)
         args.anchor = models.text_baseline ? anchor::policy : anchor::baseline;
     std::vector<std::string> rewards;
     for (const tq::reward_term& term : models.rewards.sum().terms()) rewards.push_back(term.name());
-    report report{args, prompts, rewards};
+    std::vector<std::string> texts;
+    std::vector<models::prompt_tokens> tokens;
+    for (std::size_t i = 0; i < prompts.size(); ++i) try {
+            tokens.push_back(models.tokens_of(args, prompts[i], i + 1));
+            texts.push_back(prompts[i].text());
+        } catch (
+            const chat::too_long& error) {  // said before anything is decoded; the others go on
+            program::say(std::string{"generate: "} + error.what());
+        }
+    const std::size_t left_out = prompts.size() - tokens.size();
+    if (tokens.empty()) throw tq::invalid_option{"all prompts are too long"};
+    report report{args, texts, rewards};
     models.warm_up();
     const auto decode_prompt = [&](std::size_t i) {
-        const tq::token_list prompt = models.policy_model.chat_prompt(prompts[i], args.system);
+        const tq::token_list& prompt = tokens[i].policy;
         report.begin_prompt(i);
+        if (models.rewards.asks_prompts()) models.rewards.set_prompt(prompt, tokens[i].reward);
         if (models.text_baseline) {
             models.text_baseline->clear_prompts();
-            models.text_baseline->add_prompt(prompt, models.baseline_prompt(args, prompts[i]));
-        } else if (!args.baseline_system.empty() || !args.baseline_prompt.empty()) {
-            models.baseline_engine.set_prompt_override(
-                {.replaces = prompt, .with = models.baseline_prompt(args, prompts[i])});
+            models.text_baseline->add_prompt(prompt, tokens[i].baseline);
+        } else {
+            models.baseline_engine.clear_prompt_overrides();
+            if (tokens[i].baseline != prompt)
+                models.baseline_engine.add_prompt_override(
+                    {.replaces = prompt, .with = tokens[i].baseline});
         }
         decode_all(models, args, prompt, i, report);
     };
     try {
         const interrupt::noted_signals noted;
-        for (std::size_t i = 0; i < prompts.size(); ++i) decode_prompt(i);
+        for (std::size_t i = 0; i < tokens.size(); ++i) decode_prompt(i);
     } catch (const interrupt::stopped&) {
         report.summary();  // of the answers that are whole
         throw;
     }
     report.summary();
+    program::flush_output();
+    if (left_out > 0)
+        throw tq::invalid_option{
+            fmt::format("{} of {} prompts were too long and left out", left_out, prompts.size())};
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    try {
-        run(read_arguments(argc, argv));
-    } catch (const interrupt::stopped& stopped) {
-        fmt::print(stderr, "\ngenerate: {}\n", stopped.what());
-        return stopped.exit_code();
-    } catch (const tq::invalid_option& error) {
-        fmt::print(stderr, "generate: {}\n", error.what());
-        return 2;
-    } catch (const std::exception& error) {
-        fmt::print(stderr, "generate: {}\n", error.what());
-        return 1;
-    }
+    return program::run("generate", "", [&] { run(read_arguments(argc, argv)); });
 }

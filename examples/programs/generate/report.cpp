@@ -7,6 +7,9 @@
 #include <nlohmann/json.hpp>
 #include <tq/ext/json/json.hpp>
 
+#include "../support/program.hpp"
+#include "../support/utf8.hpp"
+
 namespace {
 
 template <class Figure>
@@ -32,9 +35,9 @@ double tokens_of(const answer& answer) { return static_cast<double>(answer.token
 double seconds_of(const answer& answer) { return answer.seconds; }
 double model_tokens_of(const answer& answer) { return static_cast<double>(answer.spent.tokens()); }
 
-/// JSON text that survives answers cut in the middle of a character.
+/// JSON text that survives answers cut in the middle of a character, and has no commands to a terminal.
 std::string dump(const nlohmann::json& json) {
-    return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    return utf8::shown(json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace), true);
 }
 
 }  // namespace
@@ -64,7 +67,8 @@ report::report(const arguments& args, const std::vector<std::string>& prompts,
 
 void report::begin_prompt(std::size_t prompt) {
     prompt_ = prompt;
-    if (!args_.json) fmt::print("\n[{}/{}] {}\n", prompt + 1, prompts_.size(), prompts_[prompt]);
+    if (!args_.json)
+        fmt::print("\n[{}/{}] {}\n", prompt + 1, prompts_.size(), utf8::shown(prompts_[prompt]));
 }
 
 void report::begin_answer(method method) {
@@ -80,7 +84,7 @@ void report::piece(const std::string& text) {
     progress(false);
     if (args_.json) return;
     std::string indented;  // an answer's own line breaks keep the margin
-    for (const char c : text) {
+    for (const char c : utf8::shown(text)) {
         indented += c;
         if (c == '\n') indented += std::string(12, ' ');
     }
@@ -119,7 +123,7 @@ void report::end_answer(const answer& answer) {
                                  {"model_tokens", answer.spent.tokens()},
                                  {"weights", answer.weights}}));
     }
-    std::fflush(stdout);
+    program::flush_output();
 }
 
 void report::summary() const {
@@ -267,9 +271,11 @@ void report::trace(const tq::step& step, std::size_t prompt,
 void report::progress(bool done) {
     if (!show_progress_) return;
     if (done)
-        fmt::print(stderr, "\r\033[K");
+        std::fputs("\r\033[K", stderr);
     else
-        fmt::print(stderr, "\r\033[Kprompt {}/{}, {}: token {}/{}", prompt_ + 1, prompts_.size(),
-                   name_of(method_), position_, args_.tokens);
+        std::fputs(fmt::format("\r\033[Kprompt {}/{}, {}: token {}/{}", prompt_ + 1,
+                               prompts_.size(), name_of(method_), position_, args_.tokens)
+                       .c_str(),
+                   stderr);
     std::fflush(stderr);
 }

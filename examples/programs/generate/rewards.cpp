@@ -42,12 +42,21 @@ double brevity_of(const std::string& text) {
 }
 
 reward_set::reward_set(const arguments& args, const llama::model_file& policy)
-    : sum_{build(args, policy)} {}
+    : trunk_{args.reward_model.empty() ? policy : llama::model_file{args.reward_model}},
+      sum_{build(args, policy)} {}
+
+bool reward_set::asks_prompts() const {
+    return !texts_.empty() && !texts_.front()->same_vocabulary();
+}
+
+void reward_set::set_prompt(const tq::token_list& policys, const tq::token_list& rewards) {
+    for (const auto& text : texts_) {
+        text->clear_prompts();
+        text->add_prompt(policys, rewards);
+    }
+}
 
 tq::weighted_sum reward_set::build(const arguments& args, const llama::model_file& policy) {
-    const llama::model_file trunk =
-        args.reward_model.empty() ? policy : llama::model_file{args.reward_model};
-    llama::check_same_vocabulary(policy, trunk, "--reward-model");
     std::vector<tq::reward_term> terms;
     for (std::size_t j = 0; j < args.rewards.size(); ++j) {
         const std::string& name = args.rewards[j];
@@ -57,8 +66,10 @@ tq::weighted_sum reward_set::build(const arguments& args, const llama::model_fil
             continue;
         }
         heads_.push_back(std::make_unique<llama::reward_head>(
-            trunk, name, llama::language_model_options{.threads = args.threads}));
-        terms.emplace_back(std::filesystem::path{name}.stem().string(), *heads_.back(), weight);
+            trunk_, name,
+            llama::language_model_options{.context = args.context, .threads = args.threads}));
+        texts_.push_back(std::make_unique<head_in_text>(policy, *heads_.back()));
+        terms.emplace_back(std::filesystem::path{name}.stem().string(), *texts_.back(), weight);
     }
     return {std::move(terms)};
 }

@@ -1,8 +1,11 @@
 #pragma once
 // SIGINT and SIGTERM as an exception at a place where nothing is lost.
 
+#include <unistd.h>
+
 #include <csignal>
 #include <stdexcept>
+#include <string_view>
 
 namespace interrupt {
 
@@ -31,6 +34,10 @@ public:
             std::signal(signal, [](int number) {
                 detail::caught = number;
                 restore();
+                constexpr std::string_view text =
+                    "\nstopping when the model's present call is done; a second signal ends it at "
+                    "once\n";
+                if (::write(STDERR_FILENO, text.data(), text.size()) < 0) return;
             });
     }
     noted_signals(const noted_signals&) = delete;
@@ -44,7 +51,7 @@ private:
     }
 };
 
-/// Throws `stopped` if one of them has come. Called between steps.
+/// Throws `stopped` if one of them has come. Called between calls of models, and between steps.
 inline void check() {
     if (detail::caught != 0) throw stopped{detail::caught};
 }

@@ -1,10 +1,12 @@
 #pragma once
-// A model or reward that adds up the time spent inside it.
+// A model or reward that adds up the time spent inside it, and that a signal stops between two calls.
 
 #include <chrono>
 #include <cstddef>
 #include <span>
 #include <tq/tq.hpp>
+
+#include "interrupt.hpp"
 
 [[nodiscard]] inline double seconds_since(std::chrono::steady_clock::time_point start) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -30,6 +32,7 @@ struct timed {
 private:
     template <class Call>
     auto clocked(Call call) {
+        interrupt::check();
         struct timer {
             double& seconds;
             std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();

@@ -49,6 +49,23 @@ TEST_CASE("the chat template is the model's own, without a system turn unless as
     REQUIRE(contains(model.chat_text(std::string(5000, 'x')), std::string(5000, 'x')));
 }
 
+TEST_CASE("a conversation has its turns, and a text with a NUL is refused") {
+    const auto& model = shared_model();
+    REQUIRE(model.has_chat_template());
+    const tq::llama_cpp::chat_turn turns[] = {
+        {"system", "Be kind."}, {"user", "Hi"}, {"assistant", "Hello."}, {"user", "Bye"}};
+    const std::string text =
+        "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
+        "<|im_start|>assistant\nHello.<|im_end|>\n<|im_start|>user\nBye<|im_end|>\n"
+        "<|im_start|>assistant\n";
+    REQUIRE(model.chat_text(turns) == text);
+    REQUIRE(model.chat_prompt(turns) == model.tokenize_prompt(text));
+    REQUIRE(contains(message_of([&] {
+                         (void)model.chat_prompt(std::string{"before\0after", 12});
+                     }),
+                     "NUL"));
+}
+
 TEST_CASE("what a model says about itself") {
     const auto& model = shared_model();
     REQUIRE(model.vocab_size() == 49152);

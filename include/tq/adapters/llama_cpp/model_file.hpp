@@ -9,12 +9,14 @@
 #include <fstream>
 #include <limits>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 
 #include "../../core/error.hpp"
 #include "../../core/token.hpp"
+#include "chat.hpp"
 #include "log.hpp"
 
 namespace tq::llama_cpp {
@@ -90,42 +92,44 @@ public:
         });
     }
 
-    /// The tokens of a conversation's start, up to where the model's answer begins, by the model's
-    /// own chat template. No system turn if `system` is empty: defaults that a template would put
-    /// there by itself are left out. Special tokens written out in the texts count as special.
-    /// Throws invalid_option if the model has no template, or one that llama.cpp does not know.
-    [[nodiscard]] token_list chat_prompt(std::string_view user,
-                                         std::string_view system = "") const {
-        token_list tokens =
-            tokenize(chat_text(user, system), {.add_special = true, .parse_special = true});
+    /// The tokens of a text that the model is to continue: the begin token where the model wants
+    /// one, once; never the end token. Special tokens written out in the text count as special.
+    [[nodiscard]] token_list tokenize_prompt(std::string_view text) const {
+        token_list tokens = tokenize(text, {.add_special = true, .parse_special = true});
+        if (!tokens.empty() && llama_vocab_get_add_eos(state_->vocab) &&
+            tokens.back() == llama_vocab_eos(state_->vocab))
+            tokens.pop_back();
         const token_id begin = llama_vocab_bos(state_->vocab);
         if (tokens.size() > 1 && tokens[0] == begin && tokens[1] == begin)
-            tokens.erase(tokens.begin());  // the template had written it already
+            tokens.erase(tokens.begin());  // a chat template had written it already
         return tokens;
     }
 
+    /// The tokens of a conversation, up to where the model's answer begins, by the model's own chat
+    /// template. No system turn if there is none: defaults that a template would put there by
+    /// itself are left out. Throws invalid_option if the model has no template, or one that
+    /// llama.cpp does not know, or if a text has a NUL.
+    [[nodiscard]] token_list chat_prompt(std::span<const chat_turn> turns) const {
+        return tokenize_prompt(chat_text(turns));
+    }
+    /// The same of one turn of the user's, after a system turn unless that is empty.
+    [[nodiscard]] token_list chat_prompt(std::string_view user,
+                                         std::string_view system = "") const {
+        return tokenize_prompt(chat_text(user, system));
+    }
+
     /// The text that chat_prompt tokenizes.
+    [[nodiscard]] std::string chat_text(std::span<const chat_turn> turns) const {
+        return detail::chat_text(state_->weights, state_->path, turns);
+    }
+    /// The same.
     [[nodiscard]] std::string chat_text(std::string_view user, std::string_view system = "") const {
-        const char* pattern = llama_model_chat_template(state_->weights, nullptr);
-        if (pattern == nullptr)
-            throw invalid_option{"model_file::chat_prompt: " + state_->path +
-                                 " has no chat template"};
-        const std::string user_text{user}, system_text{system};
-        const llama_chat_message turns[] = {{"system", system_text.c_str()},
-                                            {"user", user_text.c_str()}};
-        const std::size_t skip = system.empty() ? 1 : 0;
-        std::string text(2 * (user.size() + system.size()) + 256, '\0');
-        for (int attempt = 0; attempt < 2; ++attempt) {
-            const auto room = static_cast<std::int32_t>(text.size());
-            const std::int32_t size =
-                llama_chat_apply_template(pattern, turns + skip, 2 - skip, true, text.data(), room);
-            if (size < 0) break;
-            text.resize(static_cast<std::size_t>(size));
-            if (size <= room) return text;
-        }
-        throw invalid_option{
-            "model_file::chat_prompt: llama.cpp does not know the chat template of " +
-            state_->path};
+        const chat_turn turns[] = {{"system", std::string{system}}, {"user", std::string{user}}};
+        return chat_text(std::span{turns}.subspan(system.empty() ? 1 : 0));
+    }
+    /// True if the file brings a chat template along.
+    [[nodiscard]] bool has_chat_template() const noexcept {
+        return llama_model_chat_template(state_->weights, nullptr) != nullptr;
     }
 
     [[nodiscard]] std::size_t vocab_size() const noexcept { return state_->vocab_size; }
