@@ -286,6 +286,7 @@ settings read_settings(int argc, char** argv) {
         ->check(CLI::IsMember({"exhaustive", "exact", "confident"}))
         ->capture_default_str();
     app.add_option("--token-budget", options.decode.token_budget)->capture_default_str();
+    app.add_option("--budget-front", options.decode.budget_front)->capture_default_str();
     app.add_flag("--widen", options.decode.widen);
     app.add_flag("--tq-only", options.tq_only, "leave out the other methods (for tuning)");
     try {

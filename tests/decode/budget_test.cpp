@@ -48,8 +48,11 @@ outcome decode(const tq::decode_options& options, const tq::rollout_options& rol
     return result;
 }
 
-tq::decode_options budgeted(double budget) {
-    return {.alpha = 0.1, .select = tq::selection::argmax, .token_budget = budget};
+tq::decode_options budgeted(double budget, double front = 1) {
+    return {.alpha = 0.1,
+            .select = tq::selection::argmax,
+            .token_budget = budget,
+            .budget_front = front};
 }
 
 constexpr tq::rollout_options greedy{.horizon = 32, .reuse = false};
@@ -91,11 +94,11 @@ TEST_CASE("budget: too little of it means several rollouts halve, and none means
         CHECK(step.race.rollouts == 0);
 }
 
-TEST_CASE("budget: the first decisions come first, however long the answer") {
-    const outcome result = decode(budgeted(8), greedy);  // a rollout takes 31: 128 are for all
-    CHECK(result.first_half > 0.7);
-    for (const tq::step& step : result.steps)
-        if (step.position == 0) CHECK(step.race.starters > 1);
+TEST_CASE("budget: at the front more of it is spent early") {
+    const double even = decode(budgeted(40), greedy).first_half;
+    const double front = decode(budgeted(40, 4), greedy).first_half;
+    INFO(front << " against " << even);
+    CHECK(front > even + 0.05);
 }
 
 TEST_CASE("budget: a step keeps to what it was given") {
@@ -109,7 +112,7 @@ TEST_CASE("budget: a step keeps to what it was given") {
     SUCCEED();
 }
 
-TEST_CASE("budget: half of what is left is for this step, or two rollouts") {
+TEST_CASE("budget: what is open at a step follows from the answer's length and what was spent") {
     const tq::token_list sequence{0, 1, 2, 3};
     tq::decode_state state{.sequence = sequence,
                            .prompt_size = 1,
@@ -117,15 +120,15 @@ TEST_CASE("budget: half of what is left is for this step, or two rollouts") {
                            .end_tokens = {},
                            .key = tq::random_key{},
                            .spent = 25};
-    CHECK(tq::step_budget(budgeted(10), state, 20) == 67.5);  // of 16 x 10 - 25
-    CHECK(tq::step_budget(budgeted(10), state, 50) == 100);
-    CHECK(tq::step_budget(budgeted(10), state, 100) == 135);  // all there is
-    CHECK(tq::step_budget(budgeted(1), state, 5) == 0);
-    CHECK(std::isinf(tq::step_budget(budgeted(unlimited), state, 5)));
+    CHECK(tq::step_budget(budgeted(10), state) == 15);     // 4 of 16 steps: 40, 25 are gone
+    CHECK(tq::step_budget(budgeted(10, 2), state) == 55);  // half of 160 is open
+    CHECK(tq::step_budget(budgeted(1), state) == 0);
+    CHECK(std::isinf(tq::step_budget(budgeted(unlimited), state)));
 }
 
 TEST_CASE("budget: options out of range are refused") {
     CHECK_THROWS_AS(tq::validate(budgeted(0), "test"), tq::invalid_option);
+    CHECK_THROWS_AS(tq::validate(budgeted(10, 0.5), "test"), tq::invalid_option);
     tq::decode_options options = budgeted(10);
     options.race = tq::race_mode::exhaustive;
     CHECK_THROWS_AS(tq::validate(options, "test"), tq::invalid_option);

@@ -176,6 +176,11 @@ void add_decoding_options(CLI::App& app, arguments& args) {
                    "model tokens of look-ahead per emitted token, on average; (0, inf]")
         ->capture_default_str()
         ->group("Decoding");
+    app.add_option(
+           "--budget-front", args.decode.budget_front,
+           "how early the budget may be used; 1 = evenly, 2 = half of it in the first quarter")
+        ->capture_default_str()
+        ->group("Decoding");
     app.add_option("--race-error", args.decode.race_error,
                    "of confident: probability, per step, that the best is dropped; (0, 1)")
         ->capture_default_str()

@@ -85,7 +85,7 @@ public:
         report_.contenders = field_.size();
         if constexpr (bounded_value<Value>) {
             const auto cost = static_cast<double>(value.cost(state));
-            keep_to(step_budget(options, state, cost), cost);
+            keep_to(step_budget(options, state), cost);
         }
         report_.starters = field_.size();
         width_ = foresees() ? 1 : field_.size();

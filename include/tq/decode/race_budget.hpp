@@ -10,16 +10,14 @@
 
 namespace tq {
 
-/// Model tokens that look-ahead may cost in this step: half of what is left of the answer's budget,
-/// or two rollouts of `cost` model tokens if those are more and are left. So the first decisions,
-/// which the rest of the answer hangs on, come first, however long the answer; >= 0.
-[[nodiscard]] inline double step_budget(const decode_options& options, const decode_state& state,
-                                        double cost) {
+/// Model tokens that look-ahead may cost in this step: the part of the answer's budget that is open
+/// by now, less what has been spent; >= 0.
+[[nodiscard]] inline double step_budget(const decode_options& options, const decode_state& state) {
     if (std::isinf(options.token_budget)) return options.token_budget;
-    const auto length = static_cast<double>(state.answer().size() + state.tokens_left);
-    const double left =
-        (std::max)(0.0, options.token_budget * length - static_cast<double>(state.spent));
-    return (std::max)(left / 2, (std::min)(left, 2 * cost));
+    const auto position = static_cast<double>(state.answer().size());
+    const double length = position + static_cast<double>(state.tokens_left);
+    const double open = std::pow((position + 1) / length, 1 / options.budget_front);
+    return (std::max)(0.0, options.token_budget * length * open - static_cast<double>(state.spent));
 }
 
 namespace detail {

@@ -95,7 +95,8 @@ inline void to_json(nlohmann::json& json, const decode_options& options) {
             {"race", options.race},
             {"seed", options.seed},
             {"widen", options.widen},
-            {"token_budget", options.token_budget}};
+            {"token_budget", options.token_budget},
+            {"budget_front", options.budget_front}};
 }
 
 inline void to_json(nlohmann::json& json, const rollout_options& options) {
