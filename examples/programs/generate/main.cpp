@@ -93,6 +93,13 @@ struct models {
         reward.score({&answer, 1}, {&value, 1});
     }
 
+    /// Every method is measured from the prompt on, whatever others have read before it.
+    void forget() {
+        policy_engine.clear_cache();
+        baseline_engine.clear_cache();
+        rewards.clear_caches();
+    }
+
     /// What was spent in each model so far.
     [[nodiscard]] usage spent() const {
         usage result;
@@ -134,6 +141,7 @@ void decode_one(models& models, Decoder& decode, const tq::token_list& prompt,
                 std::size_t prompt_index, method method, const arguments& args, report& report,
                 const tq::rollout_stats& value_stats) {
     report.begin_answer(method);
+    models.forget();
     const usage before = models.spent();
     const auto start = std::chrono::steady_clock::now();
     llama::utf8_stream text{models.policy_model};
@@ -162,6 +170,7 @@ void decode_one(models& models, Decoder& decode, const tq::token_list& prompt,
     result.spent.kernel_seconds = decode.kernel_seconds() + value_stats.draw_seconds;
     result.spent.rollouts = value_stats;
     result.kl = stream.kl();
+    result.tilt_kl = stream.tilt_kl();
     result.weights = stream.weights();
     judge(models, {prompt, stream.answer(), stream.finished()}, result);
     report.end_answer(result);
@@ -171,6 +180,7 @@ void decode_one(models& models, Decoder& decode, const tq::token_list& prompt,
 void write_text(models& models, const tq::token_list& prompt, std::size_t prompt_index,
                 const arguments& args, report& report) {
     report.begin_answer(method::baseline);
+    models.forget();
     const usage before = models.spent();
     const auto start = std::chrono::steady_clock::now();
     answer result{.prompt = prompt_index, .method = method::baseline};

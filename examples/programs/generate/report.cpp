@@ -31,6 +31,7 @@ double per(std::size_t a, std::size_t b) {
 
 double reward_of(const answer& answer) { return answer.reward; }
 double kl_of(const answer& answer) { return answer.kl; }
+double tilt_kl_of(const answer& answer) { return answer.tilt_kl; }
 double tokens_of(const answer& answer) { return static_cast<double>(answer.tokens); }
 double seconds_of(const answer& answer) { return answer.seconds; }
 double model_tokens_of(const answer& answer) { return static_cast<double>(answer.spent.tokens()); }
@@ -119,6 +120,7 @@ void report::end_answer(const answer& answer) {
                                  {"reward", answer.reward},
                                  {"rewards", rewards},
                                  {"kl", answer.kl},
+                                 {"kl_anchor", answer.tilt_kl},
                                  {"seconds", answer.seconds},
                                  {"model_tokens", answer.spent.tokens()},
                                  {"weights", answer.weights}}));
@@ -140,6 +142,14 @@ void report::summary() const {
                    name_of(method), reward.q, reward.standard_error, kl.q, kl.standard_error,
                    tokens / total(answers, seconds_of), total(answers, model_tokens_of) / tokens);
     }
+    if (args_.decode.alpha_rule && args_.anchor == anchor::baseline)
+        for (const auto& [method, answers] : answers_)
+            if (method == method::tq)
+                fmt::print(
+                    "\nof {}: {:.1f} nats from the baseline, which is tilted and which the budget "
+                    "is "
+                    "about; the table's are from the policy (--anchor policy: one and the same)\n",
+                    name_of(method), average(answers, tilt_kl_of).q);
     if (rewards_.size() > 1) summary_of_terms();
     const tq::weight_summary weights = weights_of_all();
     if (weights.estimates > 0)

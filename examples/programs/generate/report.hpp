@@ -56,6 +56,7 @@ struct answer {
     double reward = 0;
     std::vector<double> terms = {};  // the rewards it is the sum of, without their weights
     double kl = 0;                   // divergence from the policy along the answer, nats
+    double tilt_kl = 0;              // from what was tilted, the anchor
     double seconds = 0;
     usage spent = {};
     tq::weight_summary weights = {};  // of indirect and soft transfer

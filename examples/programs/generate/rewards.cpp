@@ -74,6 +74,10 @@ tq::weighted_sum reward_set::build(const arguments& args, const llama::model_fil
     return {std::move(terms)};
 }
 
+void reward_set::clear_caches() {
+    for (const auto& head : heads_) head->clear_cache();
+}
+
 std::size_t reward_set::tokens_decoded() const noexcept {
     std::size_t sum = 0;
     for (const auto& head : heads_) sum += head->tokens_decoded();

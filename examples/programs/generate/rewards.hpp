@@ -40,6 +40,8 @@ public:
     /// The whole, and the terms by themselves.
     [[nodiscard]] tq::weighted_sum& sum() noexcept { return sum_; }
 
+    /// Forgets what the heads have read.
+    void clear_caches();
     /// Of all heads so far.
     [[nodiscard]] std::size_t tokens_decoded() const noexcept;
     [[nodiscard]] std::size_t decodes() const noexcept;

@@ -116,6 +116,8 @@ public:
     }
     /// Divergence from the policy along answer `i` so far, in nats: the sum of step::kl.
     [[nodiscard]] double kl(std::size_t i) const noexcept { return answers_[i].kl; }
+    /// The same from what is tilted, the anchor: what kl_per_answer keeps to.
+    [[nodiscard]] double tilt_kl(std::size_t i) const noexcept { return answers_[i].tilt_kl; }
 
     /// What saves nothing or changes nothing, in words: once for all answers; empty = nothing.
     [[nodiscard]] std::vector<std::string> notes() const {

@@ -70,6 +70,8 @@ public:
     [[nodiscard]] bool finished() const noexcept { return generation_.finished(0); }
     /// Divergence from the policy so far, in nats.
     [[nodiscard]] double kl() const noexcept { return generation_.kl(0); }
+    /// The same from what is tilted, the anchor.
+    [[nodiscard]] double tilt_kl() const noexcept { return generation_.tilt_kl(0); }
     /// How the importance weights went.
     [[nodiscard]] weight_summary weights() const noexcept { return generation_.weights(0); }
     /// See generation::notes.

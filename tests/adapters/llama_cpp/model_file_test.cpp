@@ -60,7 +60,7 @@ TEST_CASE("a conversation has its turns, and a text with a NUL is refused") {
         "<|im_start|>assistant\n";
     REQUIRE(model.chat_text(turns) == text);
     REQUIRE(model.chat_prompt(turns) == model.tokenize_prompt(text));
-    REQUIRE(contains(message_of([&] {
+    REQUIRE(contains(message_of<tq::invalid_option>([&] {
                          (void)model.chat_prompt(std::string{"before\0after", 12});
                      }),
                      "NUL"));
