@@ -127,10 +127,10 @@ TEST_CASE("a decode with a baseline on a server is the one with the same baselin
     mock_server server{llama ? llama_server : vllm};
     completion_server remote{quick({server.url()}),
                              {.speaks = llama ? dialect::llama_cpp : dialect::vllm}};
-    auto here = world();
+    auto here = world(), another = world();  // a baseline of its own, as the server's is
     const tq::rollout_options look{.horizon = 5};
     tq::direct_transfer far{remote, taste, look};
-    tq::direct_transfer near{here, taste, look};
+    tq::direct_transfer near{another, taste, look};
     tq::decoder with_server{here, far, {.alpha = .5, .top_k = 4}};
     tq::decoder without{here, near, {.alpha = .5, .top_k = 4}};
     const std::vector<token_list> prompts{{0}, {1, 3}, {2}};
