@@ -65,7 +65,7 @@ inline double count_error(const tq::decode_options& options, prior from, bool ow
                              : from == prior::baseline ? baseline
                                                        : third;
     tq::decoder decoder{policy, q, anchor, options};
-    std::vector<tq::token_list> prompts(12, tq::token_list{0});
+    std::vector<tq::token_list> prompts(4, tq::token_list{0});
     for (std::size_t i = 0; i < prompts.size(); ++i)
         prompts[i].front() = static_cast<tq::token_id>(i);  // nothing is shared
     auto answers = decoder.generate_all(prompts, 32);
