@@ -24,7 +24,7 @@ inline void check_tokens(token_view tokens, std::size_t vocab_size, std::string_
 template <class Model>
 [[nodiscard]] token_list chosen_end_tokens(const token_list& chosen, Model& model) {
     const token_view stated = end_tokens_of(model);
-    const token_list result = chosen.empty() ? token_list{stated.begin(), stated.end()} : chosen;
+    token_list result = chosen.empty() ? token_list{stated.begin(), stated.end()} : chosen;
     const std::size_t vocabulary = vocab_size_of(model);
     if (vocabulary > 0) check_tokens(result, vocabulary, "decoder", "end token");
     return result;

@@ -18,10 +18,15 @@ namespace tq::http::detail {
 /// How a completion ended, as the server says.
 enum class ending { itself, cut, unknown };
 
+/// An empty string?
+[[nodiscard]] inline bool is_empty(const nlohmann::json& text) {
+    return text.is_string() && text.get_ref<const std::string&>().empty();
+}
+
 /// Throws unusable for an end that makes the text no rollout.
 [[nodiscard]] inline ending ending_of(const nlohmann::json& part, const char* name) {
     const nlohmann::json* reason = find(part, name);
-    if (reason == nullptr || reason->is_null() || *reason == "") return ending::unknown;
+    if (reason == nullptr || reason->is_null() || is_empty(*reason)) return ending::unknown;
     for (const char* end : {"stop", "eos", "word", "eos_token", "stop_sequence", "end_turn"})
         if (*reason == end) return ending::itself;
     for (const char* cut : {"length", "limit", "max_tokens"})
@@ -91,7 +96,7 @@ private:
         const char* name = llama() ? "tokens" : "token_ids";
         token_list numbers = tokens_field(part, name);
         const nlohmann::json* written = find(part, words);
-        if (numbers.empty() && written != nullptr && written->is_string() && *written != "")
+        if (numbers.empty() && written != nullptr && written->is_string() && !is_empty(*written))
             throw unusable{"text without \"" + std::string{name} + "\": " + shown(part)};
         return numbers;
     }

@@ -109,7 +109,7 @@ public:
                 for (nlohmann::json& part : answer)
                     if (part.is_object()) part.erase("index");
             const std::vector<nlohmann::json> parts =
-                detail::parts_of(std::move(answer), "choices", members.size());
+                detail::parts_of(answer, "choices", members.size());
             for (std::size_t i = 0; i < members.size(); ++i) {
                 const rollout_request& request = requests[members[i]];
                 result[members[i]] = detail::completion{parts[i], request, options_.speaks,

@@ -2,7 +2,7 @@
 // exchange: one request to a server, by libcurl.
 
 #include <curl/curl.h>
-#include <signal.h>
+#include <signal.h>  // NOLINT(modernize-deprecated-headers): pthread_sigmask is of POSIX
 
 #include <algorithm>
 #include <array>

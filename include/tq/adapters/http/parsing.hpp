@@ -108,8 +108,8 @@ template <class Value>
 /// The parts of an answer, one for each of `count` things asked for and in their order, wherever
 /// the server put them. Parts with an "index" go where it says.
 /// Throws unusable unless there is exactly one for each.
-[[nodiscard]] inline std::vector<nlohmann::json> parts_of(nlohmann::json answer, const char* name,
-                                                          std::size_t count) {
+[[nodiscard]] inline std::vector<nlohmann::json> parts_of(const nlohmann::json& answer,
+                                                          const char* name, std::size_t count) {
     auto list = answer.is_array() ? answer.get<nlohmann::json::array_t>()
                                   : field<nlohmann::json::array_t>(answer, name);
     if (list.size() != count)

@@ -99,10 +99,10 @@ public:
         std::vector<nlohmann::json> bodies;
         for (const std::vector<std::size_t>& members : batches)
             bodies.push_back(body_of(answers, members));
-        client_.post_each(options_.at, bodies, [&](std::size_t b, nlohmann::json reply) {
-            const std::vector<nlohmann::json> parts = detail::parts_of(
-                std::move(reply), options_.path == reward_path::rerank ? "results" : "data",
-                batches[b].size());
+        client_.post_each(options_.at, bodies, [&](std::size_t b, const nlohmann::json& reply) {
+            const std::vector<nlohmann::json> parts =
+                detail::parts_of(reply, options_.path == reward_path::rerank ? "results" : "data",
+                                 batches[b].size());
             for (std::size_t i = 0; i < parts.size(); ++i)
                 values[batches[b][i]] = value_of(parts[i]);
         });
