@@ -116,8 +116,7 @@ struct decode_options {
     /// How early the budget may be used: after a share x of the answer at most a share
     /// x^(1/budget_front) of it; [1, 1000]. 1 = evenly (no-op), 2 = half of it in the first
     /// quarter. In long answers early rollouts are dear: of 140 tokens at 6 each the first token
-    /// gets two rollouts (562 model tokens) from 13 on. Measured: evenly is right where the reward
-    /// adds up over the answer. Raise it where the first tokens decide.
+    /// gets two rollouts (562 model tokens) from 13 on. Raise it where the first tokens decide.
     double budget_front = 1.0;
 
     /// Every random number is a function of it; the same seed gives the same text.
