@@ -14,16 +14,15 @@
 #include <exception>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <tq/decode/scorer.hpp>
 #include <tq/estimate/bounds.hpp>
 #include <tq/tabular/gap.hpp>
-#include <tq/tabular/models.hpp>
 #include <tq/tq.hpp>
 #include <tq/transfer/soft.hpp>
 #include <vector>
 
 #include "support/counted_worlds.hpp"
 #include "support/psis_record.hpp"
+#include "support/soft_ends.hpp"
 #include "support/weighted_worlds.hpp"
 
 namespace {
@@ -211,7 +210,6 @@ struct pair_world {
 /// decoder is to end it. The value of an end is exact, those of the others are estimates.
 void run_soft_ends(std::uint64_t worlds, nlohmann::json& json) {
     constexpr std::size_t repeats = 60;
-    constexpr tq::token_id end = 3;
     fmt::print("soft transfer: P(end at once), mean of {} worlds, drawn {} times each\n\n", worlds,
                repeats);
     fmt::print("{:>5} {:>6} {:>9} {:>7} {:>8} {:>8} {:>12}\n", "beta", "noise", "rollouts", "exact",
@@ -220,43 +218,11 @@ void run_soft_ends(std::uint64_t worlds, nlohmann::json& json) {
     for (const double beta : {0.1, 0.3, 1.0})
         for (const double noise : {0.3, 1.0, 2.0})
             for (const std::size_t n : {4U, 16U, 64U}) {
-                double exact = 0, found = 0, apart = 0;
-                for (std::uint64_t number = 0; number < worlds; ++number) {
-                    const tq::random_key key = tq::random_key{77}.fold_in(number);
-                    const tree world{4, 5, end};
-                    const log_policy sft = random_policy(world, key.fold_in(0));
-                    const node_values rewards = random_rewards(world, key.fold_in(1));
-                    const log_policy optimum = aligned(world, sft, rewards, beta);
-                    const log_policy noisy =
-                        tilted(world, optimum, random_policy(world, key.fold_in(2), noise), 1.0);
-                    tree_policy policy{world, sft}, baseline{world, noisy};
-                    tree_reward reward{world, rewards};
-                    tq::soft_transfer value{
-                        baseline,
-                        reward,
-                        tq::implicit_weights{policy, {.beta = beta}},
-                        {.horizon = 9, .rollouts = n, .sampling = {.temperature = 1}}};
-                    tq::scorer scorer{policy, value, {.alpha = beta, .top_k = 4}};
-                    const tq::token_list prompt{0}, ends{end};
-                    std::vector<tq::decode_state> states(repeats);
-                    for (std::size_t i = 0; i < repeats; ++i)
-                        states[i] = {.sequence = prompt,
-                                     .prompt_size = 1,
-                                     .tokens_left = 5,
-                                     .end_tokens = ends,
-                                     .key = key.fold_in(1000 + i)};
-                    double mean = 0;
-                    for (const tq::tilted_distribution& d : scorer.score(states))
-                        for (std::size_t z = 0; z < d.size(); ++z)
-                            if (d.tokens[z] == end) mean += std::exp(d.log_p[z]) / repeats;
-                    const double truth = std::exp(optimum[world.child(0, 3)]);
-                    exact += truth / static_cast<double>(worlds);
-                    found += mean / static_cast<double>(worlds);
-                    apart += std::abs(mean - truth) / static_cast<double>(worlds);
-                }
+                const tq::test::soft_ends ends =
+                    tq::test::measure_soft_ends(77, worlds, repeats, beta, noise, n);
                 fmt::print("{:>5} {:>6} {:>9} {:>7.3f} {:>8.3f} {:>+8.3f} {:>12.3f}\n", beta, noise,
-                           n, exact, found, found - exact, apart);
-                if (n == 16) worst = std::max(worst, std::abs(found - exact));
+                           n, ends.exact, ends.found, ends.found - ends.exact, ends.apart);
+                if (n == 16) worst = std::max(worst, std::abs(ends.found - ends.exact));
             }
     fmt::print("\n");
     json["soft_end_bias"] = worst;
@@ -271,26 +237,15 @@ struct beta_only {
 /// Model tokens counted over tokens read, in every race and with every prior.
 void run_counts(nlohmann::json& json) {
     double worst = 0;
-    for (const bool own : {false, true})
-        for (const auto from :
-             {tq::test::prior::policy, tq::test::prior::baseline, tq::test::prior::another})
-            for (const tq::race_mode race : {tq::race_mode::exhaustive, tq::race_mode::exact})
-                for (const double budget : {HUGE_VAL, 12.0})
-                    for (const auto select : {tq::selection::sample, tq::selection::argmax}) {
-                        if (budget < HUGE_VAL && race == tq::race_mode::exhaustive) continue;
-                        const double error = tq::test::count_error({.alpha = 0.1,
-                                                                    .top_k = 6,
-                                                                    .select = select,
-                                                                    .race = race,
-                                                                    .token_budget = budget},
-                                                                   from, own);
-                        worst = std::max(worst, std::abs(error));
-                    }
+    std::size_t settings = 0;
+    tq::test::for_each_count(
+        [&](const tq::decode_options& options, tq::test::prior from, bool own) {
+            worst = std::max(worst, std::abs(tq::test::count_error(options, from, own)));
+            ++settings;
+        });
     fmt::print(
-        "model tokens counted and read differ by at most {:.1f} % of an answer (18 settings of "
-        "race, "
-        "budget, choice, prior and baseline)\n\n",
-        100 * worst);
+        "model tokens counted and read differ by at most {:.1f} % of an answer, in {} settings\n\n",
+        100 * worst, settings);
     json["count_error"] = worst;
 }
 

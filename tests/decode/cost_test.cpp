@@ -74,23 +74,11 @@ TEST_CASE("cost: with reuse nothing is read twice, and what is counted is what i
 }
 
 TEST_CASE("cost: what is counted is what is read, whoever is anchor, in every race") {
-    for (const bool own : {false, true})
-        for (const prior from : {prior::policy, prior::baseline, prior::another})
-            for (const tq::race_mode race : {tq::race_mode::exhaustive, tq::race_mode::exact})
-                for (const double budget : {HUGE_VAL, 12.0})
-                    for (const tq::selection select :
-                         {tq::selection::sample, tq::selection::argmax}) {
-                        if (budget < 100 && race == tq::race_mode::exhaustive) continue;
-                        const double error = count_error({.alpha = 0.1,
-                                                          .top_k = 6,
-                                                          .select = select,
-                                                          .race = race,
-                                                          .token_budget = budget},
-                                                         from, own);
-                        CAPTURE(own, static_cast<int>(from), tq::to_string(race), budget,
-                                tq::to_string(select));
-                        CHECK(std::abs(error) <= 0.02);
-                    }
+    tq::test::for_each_count([](const tq::decode_options& options, prior from, bool own) {
+        CAPTURE(own, static_cast<int>(from), tq::to_string(options.race), options.token_budget,
+                tq::to_string(options.select));
+        CHECK(std::abs(count_error(options, from, own)) <= 0.02);
+    });
 }
 
 TEST_CASE("cost: several rollouts read their candidate once") {

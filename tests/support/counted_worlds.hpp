@@ -1,6 +1,7 @@
 #pragma once
 // Models that count the prefixes they read, to hold model tokens against.
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <tq/decode/decoder.hpp>
@@ -79,6 +80,23 @@ inline double count_error(const tq::decode_options& options, prior from, bool ow
     first_rows = (models - 1) * prompts.size();
     return static_cast<double>(answers.spent().total()) / static_cast<double>(read - first_rows) -
            1;
+}
+
+/// Calls use(options, prior, whether the policy is the baseline) for every race, budget and choice.
+template <class Use>
+void for_each_count(Use use) {
+    for (const bool own : {false, true})
+        for (const prior from : {prior::policy, prior::baseline, prior::another})
+            for (const race_mode race : {race_mode::exhaustive, race_mode::exact})
+                for (const double budget : {HUGE_VAL, 12.0})
+                    for (const selection select : {selection::sample, selection::argmax})
+                        if (budget == HUGE_VAL || race == race_mode::exact)
+                            use(decode_options{.alpha = 0.1,
+                                               .top_k = 6,
+                                               .select = select,
+                                               .race = race,
+                                               .token_budget = budget},
+                                from, own);
 }
 
 }  // namespace tq::test

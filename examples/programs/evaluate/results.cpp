@@ -121,18 +121,25 @@ json win_tie_of(const config& c, const journal& journal, const measurements& mea
     return matrix;
 }
 
+/// The numbers of those prompts of which both are known.
+std::pair<std::vector<double>, std::vector<double>> both_known(const std::vector<double>& x,
+                                                               const std::vector<double>& y) {
+    std::pair<std::vector<double>, std::vector<double>> known;
+    for (std::size_t i = 0; i < x.size(); ++i)
+        if (std::isfinite(x[i]) && std::isfinite(y[i])) {
+            known.first.push_back(x[i]);
+            known.second.push_back(y[i]);
+        }
+    return known;
+}
+
 json summary_of(const method_data& data, const method_data& against,
                 const std::map<std::string, timing>& timings) {
     const auto figure = [&](const method_data::field& value) {
         return spread(data.by_prompt(value));
     };
-    const std::vector<double> reward = data.reward(), other = against.reward();
-    std::vector<double> a, b;
-    for (std::size_t i = 0; i < reward.size(); ++i)
-        if (std::isfinite(reward[i]) && std::isfinite(other[i])) {
-            a.push_back(reward[i]);
-            b.push_back(other[i]);
-        }
+    const std::vector<double> reward = data.reward();
+    const auto [a, b] = both_known(reward, against.reward());
     json json_{{"name", data.config->name},
                {"label", data.config->label},
                {"group", data.config->group},
@@ -214,12 +221,7 @@ std::optional<std::vector<double>> best_of_n_at(const std::vector<best_of_n_run>
 
 /// Mean difference of rewards and its error over the prompts that both know.
 json gain_over(const std::vector<double>& mine, const std::vector<double>& rival) {
-    std::vector<double> a, b;
-    for (std::size_t i = 0; i < mine.size(); ++i)
-        if (std::isfinite(mine[i]) && std::isfinite(rival[i])) {
-            a.push_back(mine[i]);
-            b.push_back(rival[i]);
-        }
+    const auto [a, b] = both_known(mine, rival);
     if (a.empty()) return {{"mean", nullptr}, {"se", nullptr}};
     const tq::paired_difference gain = tq::compare_paired(a, b);
     return {{"mean", number_or_null(gain.mean)}, {"se", number_or_null(gain.standard_error)}};

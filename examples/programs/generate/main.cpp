@@ -141,7 +141,6 @@ void decode_one(models& models, Decoder& decode, const tq::token_list& prompt,
                 std::size_t prompt_index, method method, const arguments& args, report& report,
                 const tq::rollout_stats& value_stats) {
     report.begin_answer(method);
-    models.forget();
     const usage before = models.spent();
     const auto start = std::chrono::steady_clock::now();
     llama::utf8_stream text{models.policy_model};
@@ -180,7 +179,6 @@ void decode_one(models& models, Decoder& decode, const tq::token_list& prompt,
 void write_text(models& models, const tq::token_list& prompt, std::size_t prompt_index,
                 const arguments& args, report& report) {
     report.begin_answer(method::baseline);
-    models.forget();
     const usage before = models.spent();
     const auto start = std::chrono::steady_clock::now();
     answer result{.prompt = prompt_index, .method = method::baseline};
@@ -215,7 +213,9 @@ void decode_all(models& models, const arguments& args, const tq::token_list& pro
         tq::decoder decode{models.policy, value, anchor, options};
         decode_one(models, decode, prompt, index, method, args, report, stats);
     };
-    for (const method method : args.methods) switch (method) {
+    for (const method method : args.methods) {
+        models.forget();
+        switch (method) {
             case method::plain:
                 run(method, none, models.policy, frozen, {});
                 break;
@@ -239,6 +239,7 @@ void decode_all(models& models, const arguments& args, const tq::token_list& pro
                 }
             }
         }
+    }
 }
 
 void run(arguments args) {

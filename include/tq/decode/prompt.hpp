@@ -15,7 +15,7 @@ namespace tq {
 inline void check_tokens(token_view tokens, std::size_t vocab_size, std::string_view where,
                          std::string_view what = "token") {
     for (const token_id token : tokens)
-        check_option(token >= 0 && static_cast<std::size_t>(token) < vocab_size, where, what, token,
+        check_option(is_token(token, vocab_size), where, what, token,
                      "in [0, " + std::to_string(vocab_size) + ")");
 }
 

@@ -26,14 +26,11 @@ public:
         for (std::size_t i = 0; i < log_w_.size(); ++i)
             log_v_[i] =
                 log_w_[i] == -infinity ? -infinity : log_w_[i] - candidate.rewards[i] / beta;
-        usable_ = std::ranges::none_of(candidate.rewards, [](double r) { return std::isinf(r); });
         log_mean_w_ = log_mean(log_w_, 1, false).q;
         log_mean_v_ = log_mean(log_v_, 1, false).q;
-        usable_ = usable_ && std::isfinite(log_mean_w_) && std::isfinite(log_mean_v_);
+        usable_ = std::isfinite(log_mean_w_) && std::isfinite(log_mean_v_) &&
+                  std::ranges::none_of(candidate.rewards, [](double r) { return std::isinf(r); });
     }
-
-    /// Is there a control variate?
-    [[nodiscard]] bool usable() const noexcept { return usable_; }
 
     /// log mean w - share log mean v, and its standard error.
     [[nodiscard]] value_estimate value(double share) const {
@@ -72,7 +69,7 @@ private:
     std::span<const double> log_w_;
     std::vector<double> log_v_;
     double log_mean_w_ = 0, log_mean_v_ = 0;
-    bool usable_ = false;
+    bool usable_ = false;  // is there a control variate?
 };
 
 }  // namespace detail

@@ -3,12 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <concepts>
 #include <cstddef>
 #include <limits>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "../concepts/policy.hpp"
@@ -27,9 +25,9 @@ namespace tq {
 [[nodiscard]] inline double log_probability_of(logits_view row, token_view tokens,
                                                double temperature) noexcept {
     const auto logit = [&](token_id token) {
-        const auto place = static_cast<std::size_t>(token);  // a negative one is beyond every row
-        return place < row.size() ? static_cast<double>(row[place]) / temperature
-                                  : -std::numeric_limits<double>::infinity();
+        return is_token(token, row.size())
+                   ? static_cast<double>(row[static_cast<std::size_t>(token)]) / temperature
+                   : -std::numeric_limits<double>::infinity();
     };
     double top = -std::numeric_limits<double>::infinity();
     for (const token_id token : tokens) top = (std::max)(top, logit(token));
@@ -57,10 +55,9 @@ struct continuation_view {
 
 namespace detail {
 /// Throws backend_error for a token outside a vocabulary of `size`.
-template <std::integral Size>
-void expect_tokens(token_view tokens, Size size) {
+inline void expect_tokens(token_view tokens, std::size_t size) {
     for (const token_id token : tokens)
-        if (token < 0 || std::cmp_greater_equal(token, size))
+        if (!is_token(token, size))
             throw backend_error{"log_probabilities: token " + std::to_string(token) +
                                 " of a continuation, must be in [0, " + std::to_string(size) + ")"};
 }

@@ -35,8 +35,9 @@ public:
     /// until remember() or forget().
     [[nodiscard]] continuation recall(token_view sequence, token_view end_tokens = {}) const {
         continuation best;
+        const std::size_t wanted = set_of(end_tokens);
         for (const auto& [known, ends] : known_) {
-            if (!std::ranges::equal(ends_[ends], end_tokens)) continue;
+            if (ends != wanted) continue;
             if (known.start > sequence.size() || known.sequence.size() < sequence.size()) continue;
             // Sequences of one prompt differ at their ends: compare from there.
             if (!std::equal(sequence.rbegin(), sequence.rend(),
@@ -53,16 +54,12 @@ public:
     /// Keeps a rollout that ends at `end_tokens`: where answers end is part of the facts.
     void remember(const trajectory& rollout, token_view end_tokens = {}) {
         if (capacity_ == 0) return;
-        const auto same = [&](const token_list& ends) {
-            return std::ranges::equal(ends, end_tokens);
-        };
-        const auto found = std::ranges::find_if(ends_, same);
-        const auto ends = static_cast<std::size_t>(found - ends_.begin());
-        if (found == ends_.end()) {
-            if (ends_.size() == max_ends) forget();
-            ends_.emplace_back(end_tokens.begin(), end_tokens.end());
-            return remember(rollout, end_tokens);
+        std::size_t ends = set_of(end_tokens);
+        if (ends == max_ends) {
+            forget();
+            ends = 0;
         }
+        if (ends == ends_.size()) ends_.emplace_back(end_tokens.begin(), end_tokens.end());
         if (known_.size() < capacity_)
             known_.push_back({rollout, ends});
         else
@@ -82,6 +79,14 @@ private:
         trajectory rollout;
         std::size_t ends;  // which set of end tokens
     };
+
+    /// Which set of end tokens these are; ends_.size() if they are new.
+    [[nodiscard]] std::size_t set_of(token_view end_tokens) const {
+        const auto same = [&](const token_list& ends) {
+            return std::ranges::equal(ends, end_tokens);
+        };
+        return static_cast<std::size_t>(std::ranges::find_if(ends_, same) - ends_.begin());
+    }
 
     std::size_t capacity_;
     std::vector<token_list> ends_;

@@ -42,8 +42,8 @@ public:
 
 private:
     void check_token(token_id token) const {
-        check_option(token >= 0 && static_cast<std::size_t>(token) < vocab_size(), "bigram_model",
-                     "token", token, "in [0, " + std::to_string(vocab_size()) + ")");
+        check_option(is_token(token, vocab_size()), "bigram_model", "token", token,
+                     "in [0, " + std::to_string(vocab_size()) + ")");
     }
 
     std::vector<std::vector<float>> logits_;  // [V][V]

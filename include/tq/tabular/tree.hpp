@@ -87,8 +87,8 @@ private:
     }
 
     [[nodiscard]] node_id step(node_id node, token_id token) const {
-        check_option(token >= 0 && static_cast<std::size_t>(token) < vocab_size_, "tree", "token",
-                     token, "in [0, " + std::to_string(vocab_size_) + ")");
+        check_option(is_token(token, vocab_size_), "tree", "token", token,
+                     "in [0, " + std::to_string(vocab_size_) + ")");
         check_option(!is_leaf(node), "tree", "answer length", depth_of(node) + 1,
                      "no longer than the answer that ends there");
         return child(node, static_cast<std::size_t>(token));

@@ -5,6 +5,8 @@
 #include <tq/adapters/llama_cpp/prefix_cache.hpp>
 #include <tq/core/random.hpp>
 
+#include "adapters/llama_cpp/random_traffic.hpp"
+
 namespace detail = tq::llama_cpp::detail;
 using tq::token_list;
 
@@ -114,16 +116,7 @@ TEST_CASE("random traffic never promises a prefix that is not there") {
     const tq::random_key key{7};
     for (std::uint64_t call = 0; call < 2000; ++call) {
         const tq::random_key at = key.fold_in(call);
-        std::vector<token_list> sequences;
-        for (std::uint64_t i = 0; i < 1 + at.bits(0) % 5; ++i) {
-            token_list sequence;
-            for (std::uint64_t t = 0; t < 1 + at.bits(10 + i) % 6; ++t)
-                sequence.push_back(static_cast<tq::token_id>(at.bits(100 + 10 * i + t) % 2));
-            sequences.push_back(sequence);
-        }
-        std::sort(sequences.begin(), sequences.end());
-        sequences.erase(std::unique(sequences.begin(), sequences.end()), sequences.end());
-        cache.run(sequences);
+        cache.run(tq::test::random_traffic(at, 5));
         if (at.bits(1) % 3 == 0) cache.trim(at.bits(2) % 8, at.bits(4) % 8);
         if (at.bits(3) % 50 == 0) cache.cache.clear(), cache.held.assign(5, {});
     }

@@ -6,6 +6,8 @@
 #include <tq/adapters/llama_cpp/state_cache.hpp>
 #include <tq/core/random.hpp>
 
+#include "adapters/llama_cpp/random_traffic.hpp"
+
 namespace detail = tq::llama_cpp::detail;
 using tq::token_list;
 
@@ -127,16 +129,7 @@ TEST_CASE("random traffic never grows out of a state that is not there") {
         pretend_states cache{slots};
         for (std::uint64_t call = 0; call < 1000; ++call) {
             const tq::random_key at = key.fold_in(slots).fold_in(call);
-            std::vector<token_list> sequences;
-            for (std::uint64_t i = 0; i < 1 + at.bits(0) % slots; ++i) {
-                token_list sequence;
-                for (std::uint64_t t = 0; t < 1 + at.bits(10 + i) % 6; ++t)
-                    sequence.push_back(static_cast<tq::token_id>(at.bits(100 + 10 * i + t) % 2));
-                sequences.push_back(sequence);
-            }
-            std::sort(sequences.begin(), sequences.end());
-            sequences.erase(std::unique(sequences.begin(), sequences.end()), sequences.end());
-            cache.run(sequences);
+            cache.run(tq::test::random_traffic(at, slots));
             if (at.bits(1) % 3 == 0)
                 for (const detail::cache_step& step : cache.cache.trim(at.bits(2) % 12))
                     cache.carry_out(step);

@@ -208,8 +208,8 @@ private:
     }
 
     void check_token(token_id token) const {
-        check_option(token >= 0 && static_cast<std::size_t>(token) < vocab_size(), "model_file",
-                     "token", token, "in [0, " + std::to_string(vocab_size()) + ")");
+        check_option(is_token(token, vocab_size()), "model_file", "token", token,
+                     "in [0, " + std::to_string(vocab_size()) + ")");
     }
 
     /// Calls write(buffer, size), which answers with the size written, or minus the size it needs.

@@ -127,8 +127,7 @@ private:
             : row_{row},
               entries_{entries} {
             for (const llama_token_data& entry : entries)
-                check_option(entry.id >= 0 && static_cast<std::size_t>(entry.id) < row.size(),
-                             "sampler", "candidate", entry.id,
+                check_option(is_token(entry.id, row.size()), "sampler", "candidate", entry.id,
                              "in [0, " + std::to_string(row.size()) + ")");
             for (const llama_token_data& entry : entries)
                 row_[static_cast<std::size_t>(entry.id)] = entry.logit;
