@@ -207,21 +207,26 @@ struct pair_world {
 };
 
 /// Soft transfer at a state where the answer may end at once, from imperfect baselines: how likely the
-/// decoder is to end it. The value of an end is exact, those of the others are estimates.
+/// decoder is to end it. The value of an end is exact, those of the others are estimates, biased if
+/// each is tempered alone.
 void run_soft_ends(std::uint64_t worlds, nlohmann::json& json) {
     constexpr std::size_t repeats = 60;
     fmt::print("soft transfer: P(end at once), mean of {} worlds, drawn {} times each\n\n", worlds,
                repeats);
-    fmt::print("{:>5} {:>6} {:>9} {:>7} {:>8} {:>8} {:>12}\n", "beta", "noise", "rollouts", "exact",
-               "P(end)", "bias", "|bias|/world");
+    fmt::print("{:>5} {:>6} {:>9} {:>7} {:>8} {:>8} {:>12} {:>15}\n", "beta", "noise", "rollouts",
+               "exact", "P(end)", "bias", "|bias|/world", "tempered alone");
     double worst = 0;
     for (const double beta : {0.1, 0.3, 1.0})
         for (const double noise : {0.3, 1.0, 2.0})
             for (const std::size_t n : {4U, 16U, 64U}) {
                 const tq::test::soft_ends ends =
                     tq::test::measure_soft_ends(77, worlds, repeats, beta, noise, n);
-                fmt::print("{:>5} {:>6} {:>9} {:>7.3f} {:>8.3f} {:>+8.3f} {:>12.3f}\n", beta, noise,
-                           n, ends.exact, ends.found, ends.found - ends.exact, ends.apart);
+                const tq::test::soft_ends alone =
+                    tq::test::measure_soft_ends(77, worlds, repeats, beta, noise, n,
+                                                {.weights = {.form = weighting::tempered}});
+                fmt::print("{:>5} {:>6} {:>9} {:>7.3f} {:>8.3f} {:>+8.3f} {:>12.3f} {:>15.3f}\n",
+                           beta, noise, n, ends.exact, ends.found, ends.found - ends.exact,
+                           ends.apart, alone.found);
                 if (n == 16) worst = std::max(worst, std::abs(ends.found - ends.exact));
             }
     fmt::print("\n");

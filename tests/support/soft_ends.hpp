@@ -22,7 +22,8 @@ struct soft_ends {
 /// Worlds of 4 tokens and 5 steps with rewards in [0, 1]; the baseline is the optimum at `beta` with
 /// noise of this standard deviation in its logits. Each is decoded `repeats` times.
 inline soft_ends measure_soft_ends(std::uint64_t seed, std::uint64_t worlds, std::size_t repeats,
-                                   double beta, double noise, std::size_t rollouts) {
+                                   double beta, double noise, std::size_t rollouts,
+                                   const soft_transfer_options& options = {}) {
     constexpr token_id end = 3;
     const auto all = static_cast<double>(worlds);
     soft_ends result;
@@ -39,7 +40,8 @@ inline soft_ends measure_soft_ends(std::uint64_t seed, std::uint64_t worlds, std
         soft_transfer value{baseline,
                             bounded{tabular::tree_reward{world, rewards}, {0, 1}},
                             implicit_weights{policy, {.beta = beta}},
-                            {.horizon = 9, .rollouts = rollouts, .sampling = {.temperature = 1}}};
+                            {.horizon = 9, .rollouts = rollouts, .sampling = {.temperature = 1}},
+                            options};
         tq::scorer scorer{policy, value, {.alpha = beta, .top_k = 4}};
         const token_list prompt{0}, ends{end};
         std::vector<decode_state> states(repeats);

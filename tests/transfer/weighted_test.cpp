@@ -229,7 +229,7 @@ TEST_CASE("soft_transfer: imperfect baselines do not make answers end too early"
     for (const double noise : {0.3, 1.0, 2.0}) {
         const tq::test::soft_ends ends = tq::test::measure_soft_ends(21, 30, 40, 0.3, noise, 16);
         CAPTURE(noise, ends.exact, ends.found);
-        CHECK(std::abs(ends.found - ends.exact) < 0.02);  // tempered estimates: 0.003, 0.03, 0.15
+        CHECK(std::abs(ends.found - ends.exact) < 0.02);
         CHECK(ends.least_q >= 0);
         CHECK(ends.largest_q <= 1);
     }
