@@ -6,27 +6,14 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <tq/core/utf8.hpp>
 
 namespace utf8 {
 
 /// Bytes of the character that `text` begins with; 0 if it begins with none.
 inline std::size_t first_character(std::string_view text) {
-    const auto at = [&](std::size_t i) {
-        return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
-    };
-    const auto tail = [&](std::size_t i, unsigned low = 0x80, unsigned high = 0xBF) {
-        return at(i) >= low && at(i) <= high;
-    };
-    const unsigned lead = at(0);
-    if (lead < 0x80) return text.empty() ? 0 : 1;
-    if (lead >= 0xC2 && lead <= 0xDF) return tail(1) ? 2 : 0;
-    if (lead >= 0xE0 && lead <= 0xEF)
-        return tail(1, lead == 0xE0 ? 0xA0 : 0x80, lead == 0xED ? 0x9F : 0xBF) && tail(2) ? 3 : 0;
-    if (lead >= 0xF0 && lead <= 0xF4)
-        return tail(1, lead == 0xF0 ? 0x90 : 0x80, lead == 0xF4 ? 0x8F : 0xBF) && tail(2) && tail(3)
-                   ? 4
-                   : 0;
-    return 0;
+    const std::size_t size = text.empty() ? 0 : tq::character_size(text);
+    return size == tq::incomplete_character ? 0 : size;
 }
 
 /// The first byte that is no UTF-8; npos if all are.
