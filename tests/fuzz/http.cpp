@@ -25,14 +25,7 @@ private:
     [[noreturn]] void serve() {
         for (;;) {
             const int connection = listener_.accept();
-            std::string request;
-            char buffer[4096];
-            // The requests of this target end with the brace of their JSON.
-            while (!request.ends_with('}')) {
-                const ssize_t got = ::recv(connection, buffer, sizeof buffer, 0);
-                if (got <= 0) break;
-                request.append(buffer, static_cast<std::size_t>(got));
-            }
+            (void)tq::test::read_request(connection);
             {
                 const std::lock_guard lock{mutex_};
                 (void)::send(connection, bytes_.data(), bytes_.size(), MSG_NOSIGNAL);
@@ -40,7 +33,8 @@ private:
             // Closed at once, without a port that waits.
             const linger now{1, 0};
             ::shutdown(connection, SHUT_WR);
-            (void)::recv(connection, buffer, sizeof buffer, 0);
+            char rest;
+            (void)::recv(connection, &rest, 1, 0);
             ::setsockopt(connection, SOL_SOCKET, SO_LINGER, &now, sizeof now);
             ::close(connection);
         }

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cstddef>
 #include <stdexcept>
 #include <string>
 
@@ -38,5 +39,17 @@ private:
     int socket_;
     std::string url_;
 };
+
+/// A request of tq's, up to the '}' of its JSON, or what came of it.
+inline std::string read_request(int connection) {
+    std::string request;
+    char buffer[65536];
+    while (!request.ends_with('}')) {
+        const ssize_t got = ::recv(connection, buffer, sizeof buffer, 0);
+        if (got <= 0) break;
+        request.append(buffer, static_cast<std::size_t>(got));
+    }
+    return request;
+}
 
 }  // namespace tq::test

@@ -188,7 +188,7 @@ TEST_CASE("no part of a response may take longer than the whole") {
                              : begin.ends_with('\n') ? "X: y\r\n"
                                                      : " ";
     raw_server server{[&](int connection) {
-        (void)raw_server::read_request(connection);
+        (void)tq::test::read_request(connection);
         char nothing;
         for (bool there = raw_server::say(connection, begin); there;) {
             std::this_thread::sleep_for(30ms);
@@ -213,7 +213,7 @@ TEST_CASE("headers are bounded, whatever they are made of") {
          {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n",
           "X: " + std::string(1000, 'A') + "\r\n"}}));
     raw_server server{[begin = begin, more = more](int connection) {
-        (void)raw_server::read_request(connection);
+        (void)tq::test::read_request(connection);
         for (bool there = raw_server::say(connection, begin); there;)
             there = raw_server::say(connection, more);
     }};
@@ -235,7 +235,7 @@ TEST_CASE("a reason of any length is read over, and so are interim answers") {
 TEST_CASE("an answer that nobody asked for is not the next one's") {
     const auto late = GENERATE(0ms, 20ms);
     raw_server server{[&](int connection) {
-        for (std::string request; !(request = raw_server::read_request(connection)).empty();) {
+        for (std::string request; !(request = tq::test::read_request(connection)).empty();) {
             const json number = json::parse(request.substr(request.find('{')))["i"];
             const auto answer = [&](const json& i) {
                 const std::string body = json{{"i", i}}.dump();

@@ -60,17 +60,6 @@ public:
           }} {}
     [[nodiscard]] const std::string& url() const { return listener_.url(); }
 
-    /// The request, up to the '}' of its JSON, or what came of it.
-    static std::string read_request(int connection) {
-        std::string request;
-        char buffer[65536];
-        while (!request.ends_with('}')) {
-            const ssize_t got = ::recv(connection, buffer, sizeof buffer, 0);
-            if (got <= 0) break;
-            request.append(buffer, static_cast<std::size_t>(got));
-        }
-        return request;
-    }
     /// False once the other side is gone.
     static bool say(int connection, std::string_view bytes) {
         while (!bytes.empty()) {
