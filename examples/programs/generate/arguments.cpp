@@ -170,7 +170,7 @@ void add_decoding_options(CLI::App& app, arguments& args) {
            "exhaustive: every candidate's Q; [exact]: the same tokens without the rollouts that "
            "cannot change them; confident: for many sampled rollouts");
     app.add_flag("--widen", args.decode.widen,
-                 "race all tokens that can win, of the whole vocabulary, if they are top-k at most")
+                 "candidates are top-k draws of the prior; those that can win are raced")
         ->group("Decoding");
     app.add_option("--token-budget", args.decode.token_budget,
                    "model tokens of look-ahead per emitted token, on average; (0, inf]")

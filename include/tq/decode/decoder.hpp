@@ -48,8 +48,8 @@ public:
     /// Algorithm 1 of arXiv 2405.20495: one token for each state. The paper's naive form, which
     /// gives the same tokens, is examples/ladder/00_algorithm.cpp.
     [[nodiscard]] std::vector<step> next(std::span<const decode_state> states) {
-        // Candidates: the top_k likeliest tokens of the prior (all that can win, if the race is
-        // wide).
+        // Candidates: the top_k likeliest tokens of the prior (of prior and noise, if the race is
+        // wide; less those that cannot win).
         const double reach = reach_of_race();
         std::vector<tilted_distribution> found = scorer_.propose(states, reach);
         // Q(s, z): the baseline finishes every answer s + z and the reward judges it, in a race
